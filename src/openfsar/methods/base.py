@@ -1,0 +1,71 @@
+"""The contract every system keeps: heavy ``encode`` per video, light ``prepare`` and ``score`` per task.
+
+The seam between ``encode`` and ``score`` is where the speed comes from: a video is encoded once (once per role
+where its features depend on its class name), and ten thousand episodes are then matched from those features.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
+
+
+class FewShotMethod(nn.Module, ABC):
+    """A few-shot action recogniser. Subclasses are final and state paper, equations and departures."""
+
+    transductive: ClassVar[bool] = False
+    """Whether the score of one query may depend on the other queries; such results are not comparable."""
+
+    support_reads_text: ClassVar[bool] = False
+    """Whether ``encode`` of a support video reads the name of its class; then it is encoded once per role."""
+
+    @abstractmethod
+    def text(self, names: Sequence[str]) -> Float[Tensor, "N D"] | None:
+        """Text features of class names, computed once per vocabulary; None for systems that read no names."""
+
+    @abstractmethod
+    def encode(
+        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
+    ) -> FrameFeatures:
+        """Videos to frame features; heavy, independent per video.
+
+        ``text`` is the feature of each video's own class, given for support videos only and read only where
+        ``support_reads_text``.
+        """
+
+    @abstractmethod
+    def prepare(self, support: SupportSet) -> Task:
+        """Everything that needs no query, once per task. Accepts many tasks at once (leading axes ``*e``)."""
+
+    @abstractmethod
+    def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
+        """Logits of each query, one column per class; higher is nearer. Light, and batched over ``*e``."""
+
+    @abstractmethod
+    def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
+        """Named scalars of one training batch: ``loss`` is the sum to minimise, other keys are reported."""
+
+    @final
+    def forward(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
+        """``losses``; called by the training loop so that wrappers see the call."""
+        return self.losses(batch)
+
+    @final
+    def logits(self, episode: Episode) -> Float[Tensor, "Q N"]:
+        """``encode``, ``prepare`` and ``score`` in one call, for people who hold tensors."""
+        text = self.text(episode.classes)
+        if self.support_reads_text and text is not None:
+            support = self.encode(episode.support, text[episode.support_labels])
+            query = self.encode(episode.query)
+        elif episode.support.shape[1:] == episode.query.shape[1:]:  # one tower pass for both
+            both = self.encode(torch.cat([episode.support, episode.query]))
+            support, query = both[: len(episode.support)], both[len(episode.support) :]
+        else:
+            support, query = self.encode(episode.support), self.encode(episode.query)
+        task = self.prepare(SupportSet(support, episode.support_labels, episode.way, text))
+        return self.score(query, task)
