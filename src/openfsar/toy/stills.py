@@ -1,0 +1,69 @@
+"""Image-caption material for pre-training: single frames of the world and what can be said of them."""
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from rich.progress import Progress, TimeRemainingColumn
+from torch.nn import functional as F
+
+from openfsar.toy.captions import HELD_OUT, Subject, subject
+from openfsar.toy.motions import MOTION_CLASSES
+from openfsar.toy.scenes import SCENES
+from openfsar.toy.sprites import SHAPES, STATES
+from openfsar.toy.world import Shot, motion_shot, render, scene_shot
+
+SIDE = 64
+"""Pixels per side of a still: ToyCLIP's input."""
+
+ALL_KINDS = tuple(f"{state} {shape} on {scene}" for state in STATES for shape in SHAPES for scene in SCENES)
+
+
+def any_shot(rng: np.random.Generator) -> Shot:
+    """Half actions of the training classes, half still lifes of any kind."""
+    if rng.random() < 0.5:
+        return motion_shot(str(rng.choice(MOTION_CLASSES["train"])), 24, rng)
+    return scene_shot(str(rng.choice(ALL_KINDS)), 24, rng)
+
+
+def still_pair(seed: int, *, held_out: bool = False) -> tuple[UInt8[np.ndarray, "H W C"], Subject]:
+    """One still (SIDE, SIDE, 3) and its subject.
+
+    Kinds that toy-scene keeps for validation and test appear only, and then alone, where ``held_out`` asks.
+    """
+    rng = np.random.default_rng([seed, int(held_out)])
+    while True:
+        shot = scene_shot(str(rng.choice(sorted(HELD_OUT))), 24, rng) if held_out else any_shot(rng)
+        frame = int(rng.integers(len(shot)))
+        seen = subject(shot, frame)
+        if (seen.kind in HELD_OUT) == held_out:
+            break
+    pixels = torch.from_numpy(render(shot, np.array([frame]))).permute(0, 3, 1, 2).float()
+    small = F.interpolate(pixels, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 255)
+    return small[0].permute(1, 2, 0).round().byte().numpy(), seen
+
+
+def _stills(seeds: range) -> tuple[UInt8[np.ndarray, "B H W C"], list[Subject]]:
+    torch.set_num_threads(1)
+    pairs = [still_pair(seed) for seed in seeds]
+    return np.stack([image for image, _ in pairs]), [seen for _, seen in pairs]
+
+
+def render_pool(
+    count: int, *, seed: int = 0, workers: int = 2
+) -> tuple[UInt8[np.ndarray, "B H W C"], list[Subject]]:
+    """``count`` stills rendered in parallel, and their subjects."""
+    first = seed * 10_000_000
+    chunks = [range(first + i, first + min(i + 500, count)) for i in range(0, count, 500)]
+    images, subjects = [], []
+    columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn(elapsed_when_finished=True))
+    with (
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        Progress(*columns) as progress,
+    ):
+        for part, seen in progress.track(pool.map(_stills, chunks), len(chunks), description="rendering"):
+            images.append(part)
+            subjects += seen
+    return np.concatenate(images), subjects
