@@ -1,0 +1,23 @@
+"""Small trained parts that enter a frozen tower through the slots of its blocks."""
+
+from openfsar.encoders.adapters.bottleneck import Bottleneck
+from openfsar.encoders.adapters.slots import (
+    AdaptedBlock,
+    Adapter,
+    AfterAttention,
+    AroundAdapter,
+    Attend,
+    BlockContext,
+    TokenAdapter,
+)
+
+__all__ = [
+    "AdaptedBlock",
+    "Adapter",
+    "AfterAttention",
+    "AroundAdapter",
+    "Attend",
+    "BlockContext",
+    "Bottleneck",
+    "TokenAdapter",
+]

@@ -1,0 +1,220 @@
+"""Where encoders come from: our short names, local folders, OpenAI's files and the Hugging Face hub.
+
+Only tensors are ever read (safetensors, ``torch.load(weights_only=True)``, the tensors of a TorchScript
+archive); no file gets to run code.
+"""
+
+import difflib
+import json
+import pickle
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from openfsar.encoders.clip import CLIP_MEAN, CLIP_STD, ClipEncoder
+from openfsar.encoders.geometry import EncoderError, Geometry
+from openfsar.encoders.openai import from_openai
+from openfsar.encoders.tokens import byte_tokenizer, read_tokenizer
+from openfsar.encoders.torchscript import is_torchscript, read_tensors
+from openfsar.encoders.trainable import freeze
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One known encoder."""
+
+    hub: str | None
+    """Where its weights live on the Hugging Face hub; None for a geometry without trained weights."""
+    licence: str
+    geometry: Geometry
+
+
+_B = {"dim": 512, "vision_width": 768, "vision_layers": 12, "text_width": 512, "text_layers": 12}
+_L = {"dim": 768, "vision_width": 1024, "vision_layers": 24, "text_width": 768, "text_layers": 12}
+_TINY = {"dim": 16, "vision_width": 32, "vision_layers": 2, "text_width": 32, "text_layers": 2}
+
+KNOWN: dict[str, Checkpoint] = {
+    "clip-vit-b-32": Checkpoint("openai/clip-vit-base-patch32", "MIT", Geometry(224, 32, **_B)),
+    "clip-vit-b-16": Checkpoint("openai/clip-vit-base-patch16", "MIT", Geometry(224, 16, **_B)),
+    "clip-vit-l-14": Checkpoint("openai/clip-vit-large-patch14", "MIT", Geometry(224, 14, **_L)),
+    "tiny": Checkpoint(None, "Apache-2.0", Geometry(32, 8, **_TINY, vocabulary=258, head_width=16)),
+}
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_SETTINGS = ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"]
+_WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors"]
+_PICKLED = "pytorch_model.bin"
+_DAMAGE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError)
+
+
+def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0) -> ClipEncoder:
+    """The encoder of that name, in eval mode, float32, with every parameter frozen.
+
+    Args:
+        name: "toyclip", a key of ``KNOWN``, a local folder in the Hugging Face layout (CLIP or SigLIP), an
+            OpenAI ``.pt`` file with a tokenizer.json beside it, or a hub name ("owner/model").
+        pretrained: False builds the same geometry with random weights from ``seed`` and touches no network.
+
+    Raises:
+        EncoderError: No such encoder, no network for it, or files that do not make one.
+    """
+    known, path = KNOWN.get(name), Path(name)
+    if known and not pretrained:
+        stock = _stock(known.geometry.config(), None, seed)
+        return _finish(stock, name, pretrained, byte_tokenizer())
+    if known is None and path.is_file():
+        return _from_file(path, name, pretrained, seed)
+    if known is None and (path.is_dir() or name == "toyclip"):
+        folder = path if name != "toyclip" else Path(str(files("openfsar"))) / "toy" / "weights"
+        return _from_folder(folder, name, pretrained, seed)
+    hub = known.hub if known else name
+    if hub is None or not _HUB_NAME.fullmatch(hub) or not pretrained:
+        raise EncoderError(_unknown(name, pretrained))
+    return _from_folder(_download(hub), name, pretrained, seed)
+
+
+def _unknown(name: str, pretrained: bool) -> str:
+    names = ["toyclip", *KNOWN]
+    near = difflib.get_close_matches(name, names, n=1)
+    without = "" if pretrained else " without pretrained weights (they need a known name or local files)"
+    return (
+        f"no encoder {name!r}{without}{f', did you mean {near[0]!r}?' if near and near[0] != name else ''}; "
+        f"known are {', '.join(names)}; or give a local folder, an OpenAI .pt file or a hub name owner/model"
+    )
+
+
+def _download(hub: str) -> Path:
+    """The local copy of a hub model, fetched where it is not there yet."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(hub, allow_patterns=_SETTINGS + _WEIGHTS))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(hub, allow_patterns=[*_SETTINGS, _PICKLED]))
+    except Exception as error:  # the hub's client raises a dozen unrelated kinds
+        raise EncoderError(
+            f"cannot fetch {hub!r} from the Hugging Face hub ({_first_line(error)}); "
+            f"where there is a network run `hf download {hub}`, or copy the model here and give its folder; "
+            "'toyclip' needs no network"
+        ) from error
+    return folder
+
+
+def _from_folder(folder: Path, name: str, pretrained: bool, seed: int) -> ClipEncoder:
+    from transformers import AutoConfig
+
+    settings = folder / "config.json"
+    if not settings.is_file():
+        raise EncoderError(
+            f"{name!r}: {folder} holds no config.json; a folder in the Hugging Face layout has config.json, "
+            "model.safetensors and tokenizer.json"
+        )
+    kind = _read_json(settings).get("model_type")
+    if kind not in ("clip", "siglip"):
+        raise EncoderError(
+            f"{settings} describes a model of type {kind!r}; only 'clip' and 'siglip' are encoders here"
+        )
+    stock = _stock(
+        AutoConfig.from_pretrained(folder), _read_weights(folder) if pretrained else None, seed, folder
+    )
+    mean, std = _statistics(folder, kind)
+    tokenizer, pad = read_tokenizer(folder)
+    return _finish(stock, name, pretrained, tokenizer, mean=mean, std=std, pad=pad)
+
+
+def _from_file(path: Path, name: str, pretrained: bool, seed: int) -> ClipEncoder:
+    tokenizer, pad = read_tokenizer(path.parent)
+    if is_torchscript(path):
+        state = read_tensors(path)
+    else:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except _DAMAGE as error:
+            raise EncoderError(
+                f"{path} is not a file of tensors ({_first_line(error)}); give an OpenAI state dict, "
+                "the archive OpenAI publishes, or a folder in the Hugging Face layout"
+            ) from error
+    if not isinstance(state, dict):
+        raise EncoderError(f"{path} holds a {type(state).__name__}, not a state dict of tensors")
+    weights, geometry = from_openai(state)
+    stock = _stock(geometry.config(), weights if pretrained else None, seed, path)
+    return _finish(stock, name, pretrained, tokenizer, pad=pad)
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    shards = [path for pattern in _WEIGHTS for path in sorted(folder.glob(pattern))]
+    pickled = folder / _PICKLED
+    if not shards and not pickled.is_file():
+        raise EncoderError(
+            f"{folder} holds neither model.safetensors nor pytorch_model.bin; copy the weights there"
+        )
+    try:
+        if not shards:
+            return torch.load(pickled, map_location="cpu", weights_only=True)
+        return {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
+    except _DAMAGE as error:
+        raise EncoderError(
+            f"the weights in {folder} are damaged ({_first_line(error)}); copy them again"
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise EncoderError(f"{path} is not valid JSON ({error}); copy it again") from error
+
+
+def _statistics(folder: Path, kind: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation per channel: the folder's own, or those the kind of model is known for."""
+    path = folder / "preprocessor_config.json"
+    own = _read_json(path) if path.is_file() else {}
+    mean, std = (CLIP_MEAN, CLIP_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
+    return own.get("image_mean", mean), own.get("image_std", std)
+
+
+def _stock(
+    config: "PretrainedConfig", weights: dict[str, Tensor] | None, seed: int, source: Path | None = None
+) -> Any:
+    """The `transformers` model with these weights, or with random ones off the global generator."""
+    from transformers import AutoModel
+
+    options: dict[str, Any] = {"attn_implementation": "sdpa", "dtype": torch.float32}
+    if weights is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return AutoModel.from_config(config, **options)
+    with torch.device("meta"):  # no time spent on random numbers that are replaced at once
+        stock = AutoModel.from_config(config, **options)
+    try:
+        stock.load_state_dict(
+            {name: tensor.float() for name, tensor in weights.items() if not name.endswith("position_ids")},
+            assign=True,
+        )
+    except RuntimeError as error:
+        raise EncoderError(
+            f"the weights of {source} do not fit its configuration: {' '.join(str(error).split())[:300]}"
+        ) from error
+    for tower in (stock.text_model, stock.vision_model):
+        ids = tower.embeddings.position_ids  # the only buffers, and never saved
+        tower.embeddings.position_ids = torch.arange(ids.shape[-1]).expand_as(ids)
+    return stock
+
+
+def _finish(stock: Any, name: str, pretrained: bool, tokenizer: Any, **options: Any) -> ClipEncoder:
+    return freeze(ClipEncoder(stock, tokenizer, name=name, pretrained=pretrained, **options)).eval()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
