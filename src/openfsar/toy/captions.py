@@ -91,9 +91,9 @@ def caption(seen: Subject, rng: np.random.Generator | None = None) -> str:
         return rng is None or bool(rng.random() < chance)
 
     looks = [
-        seen.size if say(0.4) else "",
-        seen.state if say(0.8) else "",
-        seen.colour if say(0.6) else "",
+        seen.size if say(0.6) else "",
+        seen.state if say(0.9) else "",
+        seen.colour if say(0.85) else "",
         seen.shape,
     ]
     words = " ".join(word for word in looks if word)
@@ -101,8 +101,8 @@ def caption(seen: Subject, rng: np.random.Generator | None = None) -> str:
         words = "a " + words
     if rng is not None and seen.action and say(0.25):
         words += " that " + seen.action
-    if say(0.4):
+    if say(0.55):
         words += " " + seen.place
-    if say(0.8):
+    if say(0.7):
         words += " on " + seen.scene
     return words if rng is None else str(rng.choice(TEMPLATES)).format(words)

@@ -86,7 +86,7 @@ def make_toy(
 
     Args:
         kind: "toy-motion" or "toy-scene".
-        videos_per_class: one number, or one per split ("train", "val", "test"); a split left out is not written.
+        videos_per_class: one number, or one per split ("train", "val", "test"); the others are not written.
         seed: the same seed gives the same pixels. A folder holds one seed only.
 
     Returns:

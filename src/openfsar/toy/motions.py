@@ -1,8 +1,8 @@
 """Motions of the toy world: atoms, their time reversals, ordered two-step compositions, and the class splits.
 
 A track says how an object changes, a row per frame: x and y (fractions of the frame, y downwards), log scale,
-angle (radians, clockwise), opacity, log stretch. An atom makes one track per object it needs, as a
-function of progress 0..1; played backwards it is another class. Positions are relative: the world places the whole path.
+angle (radians, clockwise), opacity, log stretch. An atom makes one track per object, as a function of
+progress 0..1; played backwards it is another class. Positions are relative: the world places the whole path.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from jsonargparse import CLI
+from jsonargparse import auto_cli
 from rich.progress import Progress, TimeRemainingColumn
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
@@ -39,8 +39,8 @@ MEAN, STD = 0.45, 0.25
 
 
 RIVALS = (((), 0.25), (("scene",), 0.4), (("scene", "colour"), 0.35))
-"""Which facts all pairs of a batch share, and how often. Scene and colour are learnt within minutes; batches that
-agree in them leave state, shape, size and place to tell the pairs apart, and these are what takes long."""
+"""Which facts all pairs of a batch share, and how often. Scene and colour are learnt within minutes; batches
+that agree in them leave state, shape, size and place to tell the pairs apart, and these take long."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,14 @@ def build_tokenizer() -> CLIPTokenizer:
     learner.train_from_iterator(
         corpus, BpeTrainer(vocab_size=800, show_progress=False, end_of_word_suffix="</w>")
     )
-    merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
+    merges = [(a, b) for a, b in json.loads(learner.to_str())["model"]["merges"]]
     letters = sorted(ByteLevel.alphabet())
     words = letters + [letter + "</w>" for letter in letters] + [a + b for a, b in merges]
     tokens = [*dict.fromkeys(words), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(
-        vocab={token: number for number, token in enumerate(tokens)}, merges=merges, model_max_length=CONTEXT
+        vocab={token: number for number, token in enumerate(tokens)},
+        merges=merges,  # pyright: ignore[reportArgumentType]  (pairs are what the tokenizer's own files hold)
+        model_max_length=CONTEXT,
     )
 
 
@@ -113,7 +115,7 @@ def build_model(config: PretrainConfig, tokenizer: CLIPTokenizer) -> CLIPModel:
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=config.width))
 
 
-def group(subjects: list[Subject], facts: tuple[str, ...]) -> list[Int[np.ndarray, " X"]]:
+def alike(subjects: list[Subject], facts: tuple[str, ...]) -> list[Int[np.ndarray, " X"]]:
     """Indices of the subjects that agree in ``facts``, a list per combination of values."""
     members: dict[tuple[str, ...], list[int]] = {}
     for i, seen in enumerate(subjects):
@@ -121,21 +123,34 @@ def group(subjects: list[Subject], facts: tuple[str, ...]) -> list[Int[np.ndarra
     return [np.array(indices) for indices in members.values()]
 
 
-def rivals(groups: list[list[Int[np.ndarray, " X"]]], rng: np.random.Generator) -> Int[np.ndarray, " X"]:
+def rivals(kinds: list[list[Int[np.ndarray, " X"]]], rng: np.random.Generator) -> Int[np.ndarray, " X"]:
     """The stills one batch is drawn from."""
-    kind = groups[rng.choice(len(RIVALS), p=[chance for _, chance in RIVALS])]
+    kind = kinds[rng.choice(len(RIVALS), p=[chance for _, chance in RIVALS])]
     return kind[rng.integers(len(kind))]
+
+
+def embed_images(model: CLIPModel, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+    """Unit image embeddings."""
+    pooled = model.vision_model(pixel_values=pixels).pooler_output
+    return F.normalize(model.visual_projection(pooled), dim=-1)
+
+
+def embed_texts(model: CLIPModel, tokenizer: CLIPTokenizer, sentences: list[str]) -> Float[Tensor, "B D"]:
+    """Unit text embeddings."""
+    tokens = tokenizer(sentences, padding=True, return_tensors="pt").to(model.device)
+    pooled = model.text_model(**tokens).pooler_output
+    return F.normalize(model.text_projection(pooled), dim=-1)
 
 
 def contrastive_loss(
     image: Float[Tensor, "B D"], text: Float[Tensor, "B D"], scale: Float[Tensor, ""], captions: list[str]
 ) -> Float[Tensor, ""]:
-    """CLIP's loss in both directions; pairs that drew the very same caption match each other too."""
+    """CLIP's loss in both directions, on unit embeddings; pairs with the same caption match each other."""
     number = {sentence: i for i, sentence in enumerate(dict.fromkeys(captions))}
     label = torch.tensor([number[sentence] for sentence in captions], device=image.device)
     target = (label[:, None] == label[None, :]).float()
     target = target / target.sum(1, keepdim=True)  # symmetric, so it serves both directions
-    logits = scale.exp() * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
+    logits = scale.exp() * image @ text.T
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
@@ -143,31 +158,35 @@ def pretrain(config: PretrainConfig) -> None:
     """Render the pool, train, and write the model folder with its measured quality."""
     started = time.time()
     config.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = build_tokenizer()
+    if (config.out / "tokenizer.json").exists():  # a run goes on with the vocabulary it began with
+        tokenizer = CLIPTokenizer.from_pretrained(config.out)
+    else:
+        tokenizer = build_tokenizer()
+        tokenizer.save_pretrained(config.out)
     torch.manual_seed(config.seed)
-    model = build_model(config, tokenizer).to(config.device)
+    model = build_model(config, tokenizer)
+    torch.nn.Module.to(model, config.device)
     decay = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), eps=1e-6)
     step, spent = _resume(config, model, optimizer)
     images, subjects = render_pool(config.pool, seed=config.seed, workers=config.workers)
-    groups = [group(subjects, facts) for facts, _ in RIVALS]
+    kinds = [alike(subjects, facts) for facts, _ in RIVALS]
 
     with _progress() as progress:
         task = progress.add_task("training", total=config.steps, completed=step)
         while step < config.steps:
             rng = np.random.default_rng([config.seed, step])  # a step's data depend on its number alone
-            chosen = rng.choice(rivals(groups, rng), size=config.batch)
+            chosen = rng.choice(rivals(kinds, rng), size=config.batch)
             captions = [caption(subjects[i], rng) for i in chosen]
-            tokens = tokenizer(captions, padding=True, return_tensors="pt").to(config.device)
             pixels = normalise(torch.from_numpy(images[chosen]).to(config.device))
             pixels = pixels * torch.from_numpy(rng.uniform(0.8, 1.2, (config.batch, 1, 1, 1))).to(pixels)
             rate = min(1.0, (step + 1) / config.warmup) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * rate
-            out = model(pixel_values=pixels, **tokens)
-            loss = contrastive_loss(out.image_embeds, out.text_embeds, model.logit_scale, captions)
+            images_and_texts = embed_images(model, pixels), embed_texts(model, tokenizer, captions)
+            loss = contrastive_loss(*images_and_texts, model.logit_scale, captions)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -250,25 +269,19 @@ def measure(model: CLIPModel, tokenizer: CLIPTokenizer, *, draws: int = 20) -> d
     pairs = [still_pair(seed, held_out=True) for seed in range(64 * draws)]
     images = torch.from_numpy(np.stack([image for image, _ in pairs])).to(device)
     seen = [facts for _, facts in pairs]
-    rows = [model.get_image_features(normalise(part)).pooler_output for part in images.split(256)]
-    image = F.normalize(torch.cat(rows), dim=-1)
-
-    def embed(sentences: list[str]) -> Tensor:
-        tokens = tokenizer(sentences, padding=True, return_tensors="pt").to(device)
-        return F.normalize(model.get_text_features(**tokens).pooler_output, dim=-1)
-
-    text = embed([caption(facts) for facts in seen])
+    image = torch.cat([embed_images(model, normalise(part)) for part in images.split(256)])
+    text = embed_texts(model, tokenizer, [caption(facts) for facts in seen])
     similarity = text.view(draws, 64, -1) @ image.view(draws, 64, -1).mT
     quality = {
         "retrieval_64": float((similarity.argmax(-1) == torch.arange(64, device=device)).float().mean())
     }
     for fact, values in {"shape": SHAPES, "state": STATES, "colour": COLOURS, "scene": SCENES}.items():
         prompts = [f"a photo of on {v}" if fact == "scene" else f"a photo of {v}" for v in values]
-        named = (image @ embed(prompts).T).argmax(-1).tolist()
+        named = (image @ embed_texts(model, tokenizer, prompts).T).argmax(-1).tolist()
         truth = [list(values).index(getattr(facts, fact)) for facts in seen]
         quality[fact] = float(np.mean(np.equal(named, truth)))
     return {key: round(value, 4) for key, value in quality.items()}
 
 
 if __name__ == "__main__":
-    pretrain(CLI(PretrainConfig, as_positional=False))
+    pretrain(auto_cli(PretrainConfig, as_positional=False))

@@ -22,8 +22,8 @@ ALL_KINDS = tuple(f"{state} {shape} on {scene}" for state in STATES for shape in
 
 
 def any_shot(rng: np.random.Generator) -> Shot:
-    """Half actions of the training classes, half still lifes of any kind."""
-    if rng.random() < 0.5:
+    """One in three an action of the training classes, the others still lifes of any kind."""
+    if rng.random() < 1 / 3:
         return motion_shot(str(rng.choice(MOTION_CLASSES["train"])), 24, rng)
     return scene_shot(str(rng.choice(ALL_KINDS)), 24, rng)
 
