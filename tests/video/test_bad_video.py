@@ -1,11 +1,10 @@
 """Bad input ends in exactly one VideoError that names the file, the reason and a remedy."""
 
+import contextlib
 import os
 import pickle
 import random
 import struct
-import subprocess
-import sys
 
 import av
 import numpy as np
@@ -196,20 +195,16 @@ def test_the_error_survives_the_way_back_from_a_worker():
     assert (str(error), error.remedy) == ("a.mp4: is empty; fetch it again", "fetch it again")
 
 
-def test_ffmpeg_does_not_write_to_the_terminal(tmp_path):
+def test_ffmpeg_does_not_write_to_the_terminal(tmp_path, capfd):
     path = Footage().write(tmp_path / "noisy")
     data = bytearray(path.read_bytes())
     for place in range(2_000, len(data) - 2_000, 300):
         data[place] ^= 0xFF
     path.write_bytes(data)
-    script = (
-        "import sys; from openfsar.video import read_frames, VideoError\n"
-        "try: read_frames(sys.argv[1], range(40))\nexcept VideoError: pass"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=240
-    )
-    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    capfd.readouterr()
+    with contextlib.suppress(VideoError):
+        read_frames(path, range(40))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -90,10 +90,13 @@ def test_frames_by_number_equal_a_plain_decode(name, folder, monkeypatch):
         assert (len(fallbacks) > 0) == (name in BY_DECODING)
 
 
-def test_more_threads_give_the_same_frames(folder):
-    path = Footage(options=OPEN_GOP, b_frames=3).write(folder / "threads")
-    wanted = [30, 2, 17]
-    assert torch.equal(read_frames(path, wanted, threads=2).frames, read_frames(path, wanted).frames)
+@pytest.mark.parametrize(
+    "name", ["open groups", "edit list within a group", "vp9", "avi of h264 with B-frames"]
+)
+def test_more_threads_give_the_same_frames(name, folder):
+    path = FOOTAGE[name].write(folder / f"threads_{name.replace(' ', '_')}")
+    for wanted in ([30, 2, 17], [0], [34, 33], [12]):
+        assert torch.equal(read_frames(path, wanted, threads=2).frames, read_frames(path, wanted).frames)
 
 
 def test_a_failed_seek_is_made_good_by_decoding_in_order(folder, monkeypatch):

@@ -38,7 +38,7 @@ MEAN, STD = 0.45, 0.25
 """ToyCLIP's own normalisation, one value for all channels; written to preprocessor_config.json."""
 
 
-RIVALS = (((), 0.25), (("scene",), 0.4), (("scene", "colour"), 0.35))
+RIVALS = (((), 0.15), (("scene",), 0.25), (("scene", "colour"), 0.6))
 """Which facts all pairs of a batch share, and how often. Scene and colour are learnt within minutes; batches
 that agree in them leave state, shape, size and place to tell the pairs apart, and these take long."""
 
