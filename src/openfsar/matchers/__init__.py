@@ -1,0 +1,7 @@
+"""Distances between videos as pure functions, batched over any number of episodes."""
+
+from openfsar.matchers.frames import frame_distances, squared_distances
+from openfsar.matchers.hausdorff import bi_mhm
+from openfsar.matchers.otam import otam, otam_path
+
+__all__ = ["bi_mhm", "frame_distances", "otam", "otam_path", "squared_distances"]

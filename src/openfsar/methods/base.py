@@ -1,18 +1,35 @@
 """The contract every system keeps: heavy ``encode`` per video, light ``prepare`` and ``score`` per task.
 
-The seam between ``encode`` and ``score`` is where the speed comes from: a video is encoded once (once per role
-where its features depend on its class name), and ten thousand episodes are then matched from those features.
+The seam between ``encode`` and ``score`` is where the speed comes from: a video is encoded once (once per
+role where its features depend on its class name), and ten thousand episodes are then matched from those
+features.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from openfsar.encoders.clip import ClipEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """What it takes to build a method again, before any weights are loaded."""
+
+    method: str
+    """Key of ``METHODS``."""
+    encoder: str
+    """Name the encoder was loaded by."""
+    pretrained: bool
+    """Whether the encoder's weights come with that name; otherwise they were random."""
+    options: Mapping[str, Any]
+    """Every option of the method, defaults included, so that a later default changes no saved method."""
 
 
 class FewShotMethod(nn.Module, ABC):
@@ -23,6 +40,15 @@ class FewShotMethod(nn.Module, ABC):
 
     support_reads_text: ClassVar[bool] = False
     """Whether ``encode`` of a support video reads the name of its class; then it is encoded once per role."""
+
+    encoder: ClipEncoder
+    """The towers; its ``image_size`` is what ``encode`` wants."""
+
+    spec: MethodSpec
+    """How the method was built. Set by ``create`` and ``build``."""
+
+    learnt: frozenset[str]
+    """Names of the parameters built to train. A checkpoint holds them even when they are frozen by then."""
 
     @abstractmethod
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"] | None:

@@ -1,0 +1,77 @@
+"""What the methods that learn from episodes alone have in common, as small parts each of them composes."""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.trainable import freeze, unfreeze
+from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
+from openfsar.objectives import accuracy, cross_entropy
+
+Tune = Literal["full", "none"]
+"""Which part of the visual tower trains. The text tower stays frozen."""
+
+
+def one_of(name: str, value: str, *allowed: str) -> str:
+    """``value`` if it is allowed.
+
+    Raises:
+        ValueError: It is not; the message names the option and what it may be.
+    """
+    if value not in allowed:
+        raise ValueError(f"option {name}={value!r} is unknown; use one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def tuned(encoder: ClipEncoder, tune: Tune) -> ClipEncoder:
+    """The same encoder, frozen but for the part of its visual tower that ``tune`` names."""
+    freeze(encoder)
+    if one_of("tune", tune, "full", "none") == "full":
+        unfreeze(encoder.vision)
+    return encoder
+
+
+class Scale(nn.Module):
+    """A positive factor that turns distances into logits, stored as its logarithm.
+
+    Args:
+        start: The factor; after training with ``learn`` only where it began.
+        learn: Whether it trains.
+    """
+
+    def __init__(self, start: float, *, learn: bool) -> None:
+        super().__init__()
+        if not 0 < start < math.inf:
+            raise ValueError(f"option scale={start!r} must be a positive number")
+        self.log = nn.Parameter(torch.tensor(math.log(start)), requires_grad=learn)
+
+    def forward(self, values: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        return values * self.log.exp()
+
+
+def prototype_task(prototypes: Float[Tensor, "*e N U D"], support: SupportSet) -> Task:
+    """A task with one exemplar per class, in the order of the classes."""
+    labels = torch.arange(support.way, device=support.labels.device)
+    return Task(FrameFeatures(prototypes), labels.expand(prototypes.shape[:-2]), support.way, support.text)
+
+
+def episode_only(batch: Episode | ClipBatch) -> Episode:
+    """``batch`` if it is an episode.
+
+    Raises:
+        TypeError: It is a batch of labelled clips, which has no support set to compare with.
+    """
+    if not isinstance(batch, Episode):
+        raise TypeError(
+            f"this method learns from episodes, got a {type(batch).__name__}; give it openfsar.Episode"
+        )
+    return batch
+
+
+def classification(logits: Float[Tensor, "Q N"], labels: Int[Tensor, " Q"]) -> dict[str, Tensor]:
+    """Cross entropy as ``loss``, with the accuracy it was reached at."""
+    return {"loss": cross_entropy(logits, labels), "accuracy": accuracy(logits, labels)}

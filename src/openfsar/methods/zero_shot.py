@@ -1,0 +1,74 @@
+"""Zero-shot CLIP: an action is named by the words nearest to the mean of its frames.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, section
+3.1.2, with the mean over frames that video papers take as its extension:
+
+    v = mean_t frame_t                    logits[q, n] = exp(logit_scale) * cos(v_q, text_n)
+
+It looks at no support video; a result better than this is what a few examples were worth. The mean is taken
+of raw frame features, not of unit ones, as CLIP-FSAR does. Training (``tune="full"``, which CLIP's paper
+does not do) is cross entropy over the names with the text tower and the scale frozen.
+"""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.prompts import TEMPLATES
+from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
+from openfsar.matchers import frame_distances
+from openfsar.methods.base import FewShotMethod
+from openfsar.methods.episodic import Tune, classification, one_of, tuned
+
+
+class ZeroShot(FewShotMethod):
+    """Names actions by their words alone, without any example.
+
+    Args:
+        encoder: Taken over: frozen, but for the part that ``tune`` names.
+        tune: Which part of the visual tower trains.
+        prompt: Key of ``TEMPLATES``; the feature of a name is the mean over its templates.
+    """
+
+    def __init__(self, encoder: ClipEncoder, *, tune: Tune = "none", prompt: str = "photo") -> None:
+        super().__init__()
+        self.encoder = tuned(encoder, tune)
+        self.templates = TEMPLATES[one_of("prompt", prompt, *TEMPLATES)]
+
+    def text(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+        return self.encoder.text(names, self.templates)
+
+    def encode(
+        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
+    ) -> FrameFeatures:
+        return FrameFeatures(self.encoder.frames(clips))
+
+    def prepare(self, support: SupportSet) -> Task:
+        """Keeps the names.
+
+        Raises:
+            ValueError: The support set carries no text features.
+        """
+        if support.text is None:
+            raise ValueError("zero-shot reads class names; give SupportSet(..., text=method.text(names))")
+        return Task(support.features, support.labels, support.way, support.text)
+
+    def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
+        assert task.text is not None  # prepare saw to it
+        return self._scores(query.frames, task.text)
+
+    def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
+        """Queries against the names of their episode, or clips against the whole vocabulary."""
+        if isinstance(batch, Episode):
+            clips, labels, names = batch.query, batch.query_labels, batch.classes
+        else:
+            clips, labels, names = batch.clips, batch.labels, batch.vocabulary
+        return classification(self._scores(self.encode(clips).frames, self.text(names)), labels)
+
+    def _scores(
+        self, frames: Float[Tensor, "*e Q T D"], text: Float[Tensor, "*e N D"]
+    ) -> Float[Tensor, "*e Q N"]:
+        distances = frame_distances(frames.mean(-2, keepdim=True), text[..., None, :])
+        return self.encoder.logit_scale.exp() * (1 - distances[..., 0, 0])

@@ -1,0 +1,207 @@
+"""The battery every method passes. A new method joins by its line in METHODS; its variants by a line here."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from openfsar import hub
+from openfsar.encoders.tiny import tiny_encoder
+from openfsar.episode import Episode, FrameFeatures, SupportSet
+from openfsar.methods.base import FewShotMethod
+from openfsar.methods.zoo import METHODS, build
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("protonet", {"metric": "euclidean", "scale": 0.5}),
+    ("otam", {"merge": "prototype", "smoothing": 0.5}),
+    ("bi-mhm", {"merge": "prototype", "learn_scale": True}),
+]
+CASES = [(name, {}) for name in METHODS] + VARIANTS
+NAMES = ("waving", "running", "jumping", "climbing", "falling", "sitting")
+
+
+@pytest.fixture(params=CASES, ids=[" ".join([name, *map(str, options.values())]) for name, options in CASES])
+def case(request: pytest.FixtureRequest) -> tuple[str, Mapping[str, Any]]:
+    return request.param
+
+
+@pytest.fixture
+def method(case: tuple[str, Mapping[str, Any]]) -> FewShotMethod:
+    """In float64, so that equalities can be tight."""
+    return make(case)
+
+
+def make(case: tuple[str, Mapping[str, Any]], seed: int = 0, **more: Any) -> FewShotMethod:
+    name, options = case
+    return build(name, tiny_encoder(seed), **options, **more).double()
+
+
+def clips(videos: int, frames: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (videos, frames, 3, 32, 32), dtype=torch.uint8, generator=generator)
+
+
+def make_episode(
+    shots: tuple[int, ...] = (2, 1, 3), queries: int = 4, *, frames: int = 4, support_frames: int = 4
+) -> Episode:
+    """Uneven shots by default; label order is shuffled."""
+    labels = torch.tensor([n for n, shot in enumerate(shots) for _ in range(shot)])
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))]
+    return Episode(
+        support=clips(len(labels), support_frames, seed=2),
+        support_labels=labels,
+        query=clips(queries, frames, seed=3),
+        query_labels=torch.arange(queries) % len(shots),
+        classes=NAMES[: len(shots)],
+    )
+
+
+def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-10) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("shots", [(1, 1), (1,) * 5, (3, 3), (2, 1, 3)], ids=str)
+@pytest.mark.parametrize("frames", [(4, 4), (3, 5), (1, 1)], ids=str)
+@torch.no_grad()
+def test_logits_are_queries_by_classes_and_finite(
+    method: FewShotMethod, shots: tuple[int, ...], frames: tuple[int, int]
+) -> None:
+    logits = method.logits(make_episode(shots, queries=3, frames=frames[0], support_frames=frames[1]))
+    assert logits.shape == (3, len(shots)) and logits.dtype == torch.float64
+    assert logits.isfinite().all()
+    assert logits.std(dim=-1).min() > 1e-6  # classes can be told apart
+
+
+@torch.no_grad()
+def test_the_order_of_support_videos_changes_nothing(method: FewShotMethod) -> None:
+    episode = make_episode()
+    order = torch.randperm(len(episode.support))
+    shuffled = replace(episode, support=episode.support[order], support_labels=episode.support_labels[order])
+    close(method.logits(shuffled), method.logits(episode))
+
+
+@torch.no_grad()
+def test_relabelling_the_classes_permutes_the_columns(method: FewShotMethod) -> None:
+    episode = make_episode()
+    new = torch.tensor([2, 0, 1])  # class n becomes new[n]
+    classes = tuple(episode.classes[int((new == n).nonzero()[0, 0])] for n in range(3))
+    renamed = replace(
+        episode,
+        support_labels=new[episode.support_labels],
+        query_labels=new[episode.query_labels],
+        classes=classes,
+    )
+    close(method.logits(renamed)[:, new], method.logits(episode))
+
+
+@torch.no_grad()
+def test_a_query_does_not_see_the_other_queries(method: FewShotMethod) -> None:
+    if method.transductive:
+        pytest.skip("declares itself transductive")
+    episode = make_episode()
+    together = method.logits(episode)
+    for q in range(len(episode.query)):
+        alone = replace(episode, query=episode.query[q : q + 1], query_labels=episode.query_labels[q : q + 1])
+        close(method.logits(alone), together[q : q + 1])
+
+
+@torch.no_grad()
+def test_many_tasks_at_once_equal_one_by_one(method: FewShotMethod) -> None:
+    text = method.text(NAMES[:3])
+    labels = torch.tensor([[0, 1, 2, 0], [2, 2, 1, 0], [1, 0, 1, 2]])  # episodes (3, 1) of 4 support videos
+    own = None if text is None or not method.support_reads_text else text[labels.flatten()]
+    support = method.encode(clips(12, 4, seed=5), own).map(lambda x: x.unflatten(0, (3, 1, 4)))
+    query = method.encode(clips(6, 4, seed=6)).map(lambda x: x.unflatten(0, (3, 1, 2)))
+    names = None if text is None else text.expand(3, 1, *text.shape)
+    batched = method.score(query, method.prepare(SupportSet(support, labels[:, None], 3, names)))
+    assert batched.shape == (3, 1, 2, 3)
+    for e in range(3):
+        task = method.prepare(SupportSet(support[e, 0], labels[e], 3, text))
+        close(batched[e, 0], method.score(query[e, 0], task))
+
+
+@torch.no_grad()
+def test_logits_is_encode_prepare_and_score(method: FewShotMethod) -> None:
+    episode = make_episode()
+    text = method.text(episode.classes)
+    own = None if text is None or not method.support_reads_text else text[episode.support_labels]
+    support = [
+        method.encode(episode.support[i : i + 1], None if own is None else own[i : i + 1]) for i in range(6)
+    ]
+    task = method.prepare(SupportSet(type(support[0]).cat(support), episode.support_labels, 3, text))
+    close(method.score(method.encode(episode.query), task), method.logits(episode))
+
+
+def test_every_trainable_parameter_learns_and_no_frozen_one(case: tuple[str, Mapping[str, Any]]) -> None:
+    method = make(case, tune="full").train()
+    losses = method(make_episode())
+    assert losses["loss"].shape == () and losses["loss"].requires_grad
+    assert all(value.isfinite() for value in losses.values())
+    losses["loss"].backward()
+    for name, parameter in method.named_parameters():
+        if not parameter.requires_grad:
+            assert parameter.grad is None, name
+        elif name.endswith("k_proj.bias"):  # a shift of all keys leaves the softmax as it is
+            assert parameter.grad is not None, name
+        else:
+            assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+    assert method.learnt == {name for name, p in method.named_parameters() if p.requires_grad} != set()
+
+
+def test_one_step_down_the_gradient_lowers_the_loss(case: tuple[str, Mapping[str, Any]]) -> None:
+    method, episode = make(case, tune="full"), make_episode()
+    before = method(episode)["loss"]
+    before.backward()
+    with torch.no_grad():
+        for parameter in method.parameters():
+            if parameter.grad is not None:
+                parameter -= 1e-4 * parameter.grad / parameter.grad.norm().clamp_min(1e-8)
+    assert method(episode)["loss"] < before
+
+
+def test_tuning_nothing_leaves_nothing_of_the_encoder_to_train(case: tuple[str, Mapping[str, Any]]) -> None:
+    method = make(case, tune="none")
+    assert not any(parameter.requires_grad for parameter in method.encoder.parameters())
+
+
+@torch.no_grad()
+def test_a_saved_method_comes_back_with_identical_logits(
+    case: tuple[str, Mapping[str, Any]], tmp_path: Path
+) -> None:
+    method, episode = make(case, seed=7), make_episode()
+    hub.save(method, tmp_path / "model")
+    again = hub.load(tmp_path / "model")
+    assert again.spec == method.spec and again.learnt == method.learnt and not again.training
+    close(again.logits(episode), method.logits(episode), tolerance=0)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.2)], ids=str)
+@torch.no_grad()
+def test_lower_precision_is_finite_and_near(
+    method: FewShotMethod, dtype: torch.dtype, tolerance: float
+) -> None:
+    episode = make_episode()
+    exact = method.logits(episode)
+    logits = method.to(dtype).logits(episode)
+    assert logits.isfinite().all()
+    close(logits.double(), exact, tolerance)
+
+
+@torch.no_grad()
+def test_names_matter_to_methods_that_read_them_and_to_no_other(method: FewShotMethod) -> None:
+    episode = make_episode()
+    renamed = replace(episode, classes=("zigzag", "orbit", "vanish"))
+    same = torch.equal(method.logits(renamed), method.logits(episode))
+    assert same == (method.text(NAMES) is None)
+
+
+@torch.no_grad()
+def test_features_are_one_record_per_video(method: FewShotMethod) -> None:
+    features = method.encode(clips(3, 4, seed=0))
+    assert isinstance(features, FrameFeatures) and len(features) == 3
+    single = method.encode(clips(3, 4, seed=0)[1:2])
+    close(single.frames, features[1:2].frames)
