@@ -1,0 +1,61 @@
+"""Class splits of the published benchmarks: facts in JSON files beside this module, in label order."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+BENCHMARKS = ("ssv2-full", "ssv2-small", "kinetics-100", "ucf101", "hmdb51")
+SPLITS = ("train", "val", "test")
+
+
+class SplitError(ValueError):
+    """A benchmark or split that does not exist, or splits that share a class."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The classes of one split; label i of the benchmark's lists means ``classes[i]``."""
+
+    benchmark: str
+    name: str
+    classes: tuple[str, ...]
+
+
+def load_split(benchmark: str, split: str) -> Split:
+    """Class names of a published split: ``load_split("hmdb51", "test").classes``.
+
+    Names are those of the data sets themselves: folder names for UCF101 and HMDB51, plain sentences for
+    Kinetics and, without brackets, for Something-Something V2.
+
+    Raises:
+        SplitError: for an unknown benchmark or split.
+    """
+    if benchmark not in BENCHMARKS:
+        raise SplitError(f"no benchmark {benchmark!r}; there are {', '.join(BENCHMARKS)}")
+    if split not in SPLITS:
+        raise SplitError(f"no split {split!r} in {benchmark}; there are {', '.join(SPLITS)}")
+    file = files("openfsar.data") / "splits" / f"{benchmark}.json"
+    return Split(benchmark, split, tuple(json.loads(file.read_text(encoding="utf-8"))[split]))
+
+
+def check_disjoint(classes: Mapping[str, Iterable[str]]) -> None:
+    """Refuse splits that share a class: few-shot accuracy on classes seen in training means nothing.
+
+    Args:
+        classes: the class names of each split.
+
+    Raises:
+        SplitError: naming the first few shared classes and their splits.
+    """
+    homes: dict[str, list[str]] = {}
+    for split, names in classes.items():
+        for name in sorted(set(names)):
+            homes.setdefault(name, []).append(split)
+    shared = [f"{name!r} in {' and '.join(home)}" for name, home in homes.items() if len(home) > 1]
+    if shared:
+        more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
+        raise SplitError(
+            f"classes must belong to one split only, but {', '.join(shared[:5])}{more}; "
+            "few-shot splits divide classes, not videos: give each class to one split"
+        )
