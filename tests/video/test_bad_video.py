@@ -9,6 +9,7 @@ import struct
 import av
 import numpy as np
 import pytest
+import torch
 from footage import Footage, number_of
 
 from openfsar.video import VideoError, probe, read_frames, source
@@ -223,3 +224,23 @@ def test_damage_of_any_kind_gives_frames_or_the_one_error(seed, tmp_path):
             assert len(read_frames(path, lambda count: [0, count // 2, count - 1])) == 3
         except VideoError as error:
             assert error.source == str(path)
+
+
+class _Reader(torch.utils.data.Dataset):
+    def __init__(self, path):
+        self.path = path
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return read_frames(self.path, [index]).frames
+
+
+def test_a_data_loader_worker_passes_the_same_message_on(tmp_path):
+    path = tmp_path / "nope.mp4"
+    with pytest.raises(VideoError) as here:
+        read_frames(path, [0])
+    with pytest.raises(VideoError) as there:
+        next(iter(torch.utils.data.DataLoader(_Reader(path), batch_size=None, num_workers=1)))
+    assert str(there.value) == str(here.value)

@@ -28,15 +28,19 @@ _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 
 
 class VideoError(ValueError):
-    """A video that cannot be read: which one, why, and what to do about it."""
+    """A video that cannot be read: which one, why, and what to do about it.
 
-    def __init__(self, source: Source, reason: str, remedy: str) -> None:
-        super().__init__(
-            str(source), reason, remedy
-        )  # all three, so that it survives pickling between workers
+    Survives pickling between processes, and torch's data loaders, which make it anew from the text of the
+    traceback in their worker: its last line is this error's own.
+    """
+
+    def __init__(self, source: Source, reason: str = "", remedy: str = "") -> None:
+        super().__init__(str(source), reason, remedy)
         self.source, self.reason, self.remedy = str(source), reason, remedy
 
     def __str__(self) -> str:
+        if not self.reason:
+            return self.source.strip().splitlines()[-1].partition("VideoError: ")[2] or self.source
         return f"{self.source}: {self.reason}; {self.remedy}"
 
 
