@@ -1,0 +1,39 @@
+"""Accuracy, its uncertainty and its breakdown by class, as pure functions of predictions."""
+
+from math import sqrt
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Z95 = 1.959963984540054
+"""Two-sided 95 % quantile of the normal distribution."""
+
+
+def mean_interval(values: Float[Tensor, " E"]) -> tuple[float, float]:
+    """Mean over episodes, and half the width of its 95 % confidence interval, in the unit of the values.
+
+    Raises:
+        ValueError: for fewer than two values, which have no spread.
+    """
+    if len(values) < 2:
+        raise ValueError(f"an interval needs at least two episodes, got {len(values)}")
+    values = values.double()
+    return values.mean().item(), Z95 * values.std().item() / sqrt(len(values))
+
+
+def episode_accuracy(correct: Bool[Tensor, "E Q"]) -> Float[Tensor, " E"]:
+    """Share of correct queries in each episode, 0..1."""
+    return correct.double().mean(-1)
+
+
+def confusion_matrix(
+    truth: Int[Tensor, " Q"], predicted: Int[Tensor, " Q"], classes: int
+) -> Int[Tensor, "A A"]:
+    """How often each class (row) was given each name (column)."""
+    return torch.bincount(truth * classes + predicted, minlength=classes * classes).view(classes, classes)
+
+
+def class_accuracy(confusion: Int[Tensor, "A A"]) -> Float[Tensor, " A"]:
+    """Share of each class's queries that were named right, 0..1; NaN for a class that was never asked."""
+    return confusion.diagonal().double() / confusion.sum(1)

@@ -1,0 +1,224 @@
+"""A training run as data: one flat file, every value present, every mistake named.
+
+jsonargparse checks and converts the values (``1e-5``, which YAML 1.1 reads as a string, arrives as a number);
+the keys are compared here, because the nearest valid key and the file belong into the message.
+"""
+
+import re
+from argparse import ArgumentError
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from openfsar.data.dataset import Sampling
+from openfsar.data.files import whole_file
+from openfsar.video.transforms import Resize
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be run as written; the message names file, key and remedy."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run. A file spells out every field; the defaults serve Python."""
+
+    method: str
+    """A key of ``METHODS``."""
+    data: str
+    """A toy data set by name (made on first use), a manifest, or a folder of videos."""
+    encoder: str = "toyclip"
+    """What ``load_encoder`` takes: a known name, a local folder or a hub name."""
+    pretrained: bool = True
+    """False trains from seeded random weights."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the method."""
+    cache: str = ""
+    """Folder of the frame cache, filled on first use; "" decodes the videos every time."""
+    frames: int = 8
+    """Frames per video."""
+    size: int = 0
+    """Side of the square image in pixels; 0 is the encoder's own."""
+    resize: Resize = "aspect"
+    """Whether the shrunk image keeps its proportions."""
+    sampling: Sampling = "segments"
+    """Which frames of a video are taken."""
+    way: int = 5
+    """Classes per training episode."""
+    shot: int = 1
+    """Support videos per class."""
+    query: int = 5
+    """Query videos per class."""
+    seed: int = 0
+    """Decides the episodes, frames, crops, dropout, and random weights."""
+    steps: int = 1000
+    """Optimiser steps."""
+    episodes_per_step: int = 1
+    """Episodes whose gradients are averaged in a step; several processes divide them among themselves."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    """adam adds weight decay to the gradient, adamw decays the weights themselves."""
+    lr: float = 1e-5
+    """Highest learning rate."""
+    weight_decay: float = 0.0
+    """Applied to matrices; to vectors only where ``decay_vectors``."""
+    decay_vectors: bool = False
+    """Whether biases, norm weights and other vectors and scalars decay too."""
+    momentum: float = 0.0
+    """Of sgd."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of adam and adamw."""
+    schedule: Literal["constant", "cosine", "steps"] = "constant"
+    """cosine falls to zero at the last step; steps multiplies by ``gamma`` at every milestone."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises linearly to ``lr``."""
+    milestones: tuple[int, ...] = ()
+    """Of the schedule ``steps``, in optimiser steps."""
+    gamma: float = 0.1
+    """Factor of the schedule ``steps``."""
+    clip_norm: float = 0.0
+    """Longest gradient vector over all parameters; 0 leaves gradients as they are."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the forward pass; weights and optimiser stay in float32."""
+    eval_every: int = 100
+    """Optimiser steps between evaluations; the untrained and the last state are evaluated in any case."""
+    eval_episodes: int = 1000
+    """Episodes of each evaluation, always the same ones."""
+    eval_way: int = 5
+    """Classes per evaluation episode."""
+    eval_shot: int = 1
+    """Support videos per class."""
+    eval_query: int = 1
+    """Query videos per class."""
+    patience: int = 0
+    """Evaluations without a new best after which training stops early; 0 never does."""
+    select: Literal["val", "test"] = "val"
+    """Split that picks the best model. test is for comparing with papers that did so; results say it."""
+    checkpoint_every: int = 50
+    """Optimiser steps between checkpoints; every evaluation writes one too."""
+    workers: int = 2
+    """Processes that read episodes ahead of training; 0 reads in the training process."""
+    tracker: Literal["", "tensorboard"] = ""
+    """Where curves are sent besides the run folder."""
+
+    def __post_init__(self) -> None:
+        least = dict(frames=1, way=2, shot=1, query=1, steps=1, episodes_per_step=1, eval_every=1)
+        least |= dict(eval_episodes=2, eval_way=2, eval_shot=1, eval_query=1, checkpoint_every=1)
+        least |= dict.fromkeys(["size", "seed", "weight_decay", "momentum", "warmup_steps", "clip_norm"], 0)
+        least |= dict.fromkeys(["patience", "workers"], 0)
+        given = {key: getattr(self, key) for key in least}
+        wrong = [
+            f"{key}={given[key]} (at least {least[key]})" for key in least if not given[key] >= least[key]
+        ]
+        if not self.lr > 0:
+            wrong.append(f"lr={self.lr} (above 0)")
+        if self.warmup_steps > self.steps:
+            wrong.append(f"warmup_steps={self.warmup_steps} (at most steps={self.steps})")
+        if (self.schedule == "steps") != bool(self.milestones):
+            wrong.append(
+                f"milestones={list(self.milestones)} with schedule={self.schedule} (give both or neither)"
+            )
+        if list(self.milestones) != sorted(set(self.milestones)):
+            wrong.append(f"milestones={list(self.milestones)} (in rising order)")
+        if self.momentum and self.optimizer != "sgd":
+            wrong.append(f"momentum={self.momentum} with optimizer={self.optimizer} (only sgd has one)")
+        if wrong:
+            raise RecipeError("a recipe cannot have " + "; ".join(wrong))
+
+    @property
+    def label(self) -> str:
+        """Method and data, as in ``otam/toy-motion``: where the file lies and what results call it."""
+        path = Path(self.data)
+        return f"{self.method}/{path.parent.name if path.stem == 'manifest' else path.stem}"
+
+    def save(self, path: Path) -> None:
+        """Write a file that ``load_recipe`` reads back as an equal recipe."""
+        values = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
+        text = yaml.dump(values, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True)
+        with whole_file(path) as file:
+            file.write(text.encode())
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe; ``overrides`` replace values, as in ``shot=5`` or ``options.smoothing=0.2``.
+
+    Raises:
+        RecipeError: for an unknown or missing key, a value of the wrong type, or values in contradiction.
+        OSError: if the file cannot be read.
+    """
+    values = _read(path.read_text(encoding="utf-8"), str(path))
+    for override in overrides:
+        _override(values, override)
+    known = [entry.name for entry in fields(Recipe)]
+    for key in values:
+        if key not in known:
+            raise RecipeError(f"{path}: unknown key {key!r}; {_nearest(str(key), known)}")
+    missing = [key for key in known if key not in values]
+    if missing:
+        raise RecipeError(f"{path}: lacks {', '.join(missing)}; a recipe gives every value")
+    empty = [key for key, value in values.items() if value is None]
+    if empty:
+        raise RecipeError(f'{path}: {empty[0]} has no value; write "" for no name and 0 for off')
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Recipe)
+    try:
+        return Recipe(**vars(parser.parse_object(values)))
+    except ArgumentError as error:  # says 'Parser key "steps":\n  Expected a <class 'int'>. Got value: abc'
+        raise RecipeError(f"{path}: {' '.join(str(error).removeprefix('Parser ').split())}") from None
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers people write (``1e-5``) and without keys that silently replace earlier ones."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise RecipeError(f"key {key!r} occurs twice; keep one")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _read(text: str, source: str) -> dict[Any, Any]:
+    try:
+        values = yaml.load(text, _Loader)
+    except (yaml.YAMLError, RecipeError) as error:
+        raise RecipeError(f"{source}: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{source}: a recipe is a list of 'key: value' lines, got {type(values).__name__}")
+    return values
+
+
+def _override(values: dict[Any, Any], override: str) -> None:
+    """Replace one value in place; only the keys inside ``options`` may be new."""
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(
+            f"{override!r} replaces nothing; write key=value, such as shot=5 or options.smoothing=0.2"
+        )
+    *path, last = key.strip().split(".")
+    if len(path) > 1 or (path and not isinstance(values.get(path[0]), Mapping)):
+        raise RecipeError(
+            f"{override!r}: {key!r} leads nowhere; only the entries of options have dotted names"
+        )
+    target = values[path[0]] if path else values
+    if not path and last not in values:
+        raise RecipeError(f"{override!r}: unknown key {last!r}; {_nearest(last, list(values))}")
+    target[last] = _read(f"value: {text}", override)["value"] if text.strip() else ""
+
+
+def _nearest(key: str, known: Sequence[str]) -> str:
+    near = get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"valid keys are {', '.join(known)}"
