@@ -1,0 +1,135 @@
+"""Data, training and evaluation by the command line, on a handful of tiny videos."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from openfsar.cli.main import main
+from openfsar.data.manifest import Manifest, VideoRecord, read_manifest, write_manifest
+from openfsar.engine.recipe import Recipe
+from openfsar.video import write_video
+
+CLASSES = {
+    "train": ("red", "green", "blue"),
+    "val": ("yellow", "cyan"),
+    "test": ("white", "purple", "black"),
+}
+COLOURS = {
+    **{"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250), "yellow": (250, 250, 0)},
+    **{"cyan": (0, 250, 250), "white": (250, 250, 250), "purple": (250, 0, 250), "black": (0, 0, 0)},
+}
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest with splits, beside a folder per class."""
+    folder = tmp_path_factory.mktemp("colours")
+    records = []
+    for split, names in CLASSES.items():
+        for name in names:
+            (folder / name).mkdir()
+            for seed in range(3):
+                noise = torch.randint(
+                    0, 40, (6, 3, 32, 40), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
+                )
+                pixels = torch.tensor(COLOURS[name], dtype=torch.uint8).view(3, 1, 1).maximum(noise)
+                write_video(folder / name / f"{seed}.mp4", pixels, fps=6.0)
+                records.append(VideoRecord(folder / name / f"{seed}.mp4", name, split))
+    write_manifest(Manifest(folder, tuple(records)), folder / "manifest.csv")
+    return folder
+
+
+def test_check_lists_the_broken_and_writes_the_rest(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("red", "blue"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "good.mp4").write_bytes((videos / name / "0.mp4").read_bytes())
+    (tmp_path / "red" / "cut.mp4").write_bytes((videos / "red" / "0.mp4").read_bytes()[:200])
+    assert main(["data", "check", str(tmp_path), "--workers", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "2 good, 1 broken" in printed.out and "cut.mp4" in printed.err
+    clean = read_manifest(tmp_path / "manifest.clean.csv")
+    assert sorted((r.path.name, r.label) for r in clean.records) == [
+        ("good.mp4", "blue"),
+        ("good.mp4", "red"),
+    ]
+    assert "cut.mp4: " in (tmp_path / "manifest.clean.broken.txt").read_text()
+
+
+def test_eval_measures_a_method_by_name_beside_zero_shot(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results.csv"
+    options = ["--data", str(videos), "--way", "3", "--episodes", "40", "--results", str(results)]
+    assert main(["eval", "protonet", *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [entry["method"] for entry in found] == ["protonet", "zero-shot"]
+    assert found[0]["classes"] == sorted(CLASSES["test"])
+    assert found[0]["accuracy"] > 0.9  # colours are not hard to tell apart
+    assert found[0]["episode_hash"] == found[1]["episode_hash"]
+    assert main(["eval", "protonet", *options]) == 0
+    table = capsys.readouterr().out
+    assert "3-way 1-shot" in table and found[0]["episode_hash"] in table
+    assert f"{100 * found[0]['accuracy']:.2f} ± {100 * found[0]['interval']:.2f}" in table
+    with results.open(newline="") as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["protonet", "zero-shot"] * 2
+
+
+def test_eval_without_data_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "otam"]) == 1
+    assert "give --data" in capsys.readouterr().err
+
+
+def test_a_recipe_is_trained_evaluated_and_fitted_on(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe("otam", str(videos), way=3, query=2, eval_way=2, frames=4, steps=9, workers=0)
+    recipe.save(tmp_path / "small.yaml")
+    monkeypatch.chdir(tmp_path)
+    changes = ["steps=2", "eval_episodes=20", "eval_every=1"]
+    assert main(["train", "small.yaml", *changes]) == 0
+    run = next(Path("runs").iterdir())
+    assert str(run) in capsys.readouterr().out
+    assert main(["train", "small.yaml", *changes]) == 0  # nothing left to do
+    assert main(["train", "small.yaml", "stps=2", "-o", "other"]) == 1
+    assert "did you mean 'steps'" in capsys.readouterr().err and not Path("other").exists()
+    assert main(["eval", str(run), "--way", "3", "--episodes", "20", "--results", "r.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["split"] == "test"
+    with Path("r.csv").open(newline="") as file:
+        assert [row["recipe"] for row in csv.DictReader(file)] == [recipe.label, ""]
+    pairs = [f"{name}={videos / name}" for name in CLASSES["test"]]
+    assert main(["fit", *pairs, "--model", str(run), "-o", "model"]) == 0
+    assert main(["predict", "model", str(videos / "purple"), "-o", "labels.json"]) == 0
+    assert [r["label"] for r in json.loads(Path("labels.json").read_text())] == ["purple"] * 3
+
+
+def test_ls_lists_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("recipes/otam/toy-motion.yaml", "runs/otam-toy-motion/recipe.yaml"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+    monkeypatch.chdir(tmp_path)
+    assert main(["ls"]) == 0
+    out = capsys.readouterr().out
+    for word in ("otam", "bi-mhm", "toyclip", "clip-vit-b-16", "toy-scene", "recipes/otam/toy-motion.yaml"):
+        assert word in out
+    assert "runs/otam-toy-motion" in out
+
+
+@pytest.mark.slow
+def test_the_demo_tells_its_story_and_can_be_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["demo", "--videos", "5", "--steps", "2", "--episodes", "50", "-o", str(tmp_path / "demo")]
+    for _ in range(2):
+        assert main(argv) == 0
+        out = capsys.readouterr().out
+        assert "of 15 right" in out and out.count(" s  ") >= 8
+        page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+        assert page.count("<svg") == 7 and page.count("video-") == 15
+    assert len(list((tmp_path / "demo" / "fresh").iterdir())) == 15
