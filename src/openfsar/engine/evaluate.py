@@ -23,7 +23,7 @@ from openfsar.episode import FrameFeatures, Record, SupportSet
 from openfsar.methods.base import FewShotMethod
 
 VIDEOS_PER_BATCH = 16
-EPISODES_PER_BATCH = 64
+EPISODES_PER_BATCH = 32
 READERS = 4
 """Threads that decode videos ahead of the encoder."""
 
