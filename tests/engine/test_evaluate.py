@@ -12,7 +12,7 @@ from openfsar.data.episodes import EpisodePlan, EpisodeSampler
 from openfsar.encoders.tiny import tiny_encoder
 from openfsar.engine.evaluate import Result, encode_dataset, evaluate, match
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.methods.base import FewShotMethod, MethodSpec
+from openfsar.methods.base import FewShotMethod
 from openfsar.methods.zoo import build
 from openfsar.prototypes import class_means
 
@@ -25,7 +25,6 @@ class Reader(FewShotMethod):
     def __init__(self) -> None:
         super().__init__()
         self.encoder = tiny_encoder()
-        self.spec = MethodSpec("reader", "tiny", False, {})
         self.batches: list[int] = []
 
     def text(self, names: Sequence[str]) -> Tensor:
@@ -109,6 +108,7 @@ def test_every_video_is_encoded_once_per_role() -> None:
     found = evaluate(method, data, way=3, episodes=200, batch=8)
     assert found.encodes == sum(method.batches) == 2 * len(data)
     assert max(method.batches) == 8
+    assert (found.method, found.encoder) == ("Reader", "tiny")  # it was not made by ``build``
     assert evaluate(build("otam", tiny_encoder()), data, way=3, episodes=10).encodes == len(data)
 
 

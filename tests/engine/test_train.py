@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,16 @@ from torch import Tensor
 
 from openfsar import hub
 from openfsar.data.episodes import EpisodeDataset, EpisodeSampler
+from openfsar.data.manifest import Manifest, VideoRecord, write_manifest
 from openfsar.encoders.tiny import tiny_encoder
 from openfsar.engine.checkpoint import CheckpointError, load_checkpoint
 from openfsar.engine.evaluate import evaluate
 from openfsar.engine.loop import TrainingError
 from openfsar.engine.recipe import Recipe, RecipeError, load_recipe
-from openfsar.engine.train import TrainResult, fit
+from openfsar.engine.train import TrainResult, fit, open_videos, train
 from openfsar.methods.base import FewShotMethod
 from openfsar.methods.zoo import build
+from openfsar.video import write_video
 
 
 def otam() -> FewShotMethod:
@@ -83,6 +86,28 @@ def test_training_learns_and_the_best_model_is_kept(tmp_path: Path) -> None:
     assert curves == {"select": "val", **vars(found.history)}
     assert [entry["step"] for entry in found.history.train] == [*range(1, 9)]
     assert load_recipe(tmp_path / "recipe.yaml") == tiny_recipe(steps=8)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_recipe_alone_trains_on_files(tmp_path: Path, cached: bool) -> None:
+    records = [
+        VideoRecord(tmp_path / f"{split}-{c}-{v}.mp4", f"{split} {c}", split)
+        for split in ("train", "val")
+        for c in range(3)
+        for v in range(3)
+    ]
+    for number, record in enumerate(records):
+        dice = torch.Generator().manual_seed(number)
+        write_video(record.path, torch.randint(0, 256, (8, 3, 40, 32), generator=dice).to(torch.uint8))
+    write_manifest(Manifest(tmp_path, tuple(records)), tmp_path / "manifest.csv")
+    cache = str(tmp_path / "cache") if cached else ""
+    recipe = tiny_recipe(data=str(tmp_path / "manifest.csv"), cache=cache, steps=2, eval_every=1)
+    found = train(recipe, tmp_path / "run", progress=False)
+    assert [entry["step"] for entry in found.history.train] == [1, 2]
+    assert (tmp_path / "cache").is_dir() == cached
+    test = open_videos(recipe, hub.load(found.best), "val")
+    assert (len(test), test.size, test.train, test.name) == (9, 32, False, tmp_path.name)
+    assert open_videos(replace(recipe, size=24), hub.load(found.best), "train").size == 24
 
 
 def test_the_untrained_model_wins_where_training_does_not_help(tmp_path: Path) -> None:

@@ -312,6 +312,7 @@ def _result(
 ) -> Result:
     way, shot = plan.support.shape[1:]
     query = plan.query.shape[2]
+    spec = getattr(method, "spec", None)  # a method of the user's own may have none
     asked = torch.arange(way).repeat_interleave(query)
     accuracy, interval = mean_interval(episode_accuracy(predictions == asked))
     truth = plan.classes[:, asked].flatten()
@@ -319,8 +320,8 @@ def _result(
     confusion = confusion_matrix(truth, named, len(dataset.classes))
     shares = dict(zip(dataset.classes, class_accuracy(confusion).tolist(), strict=True))
     return Result(
-        method=method.spec.method,
-        encoder=method.spec.encoder,
+        method=spec.method if spec else type(method).__name__,
+        encoder=method.encoder.name,
         data=dataset.name,
         split=dataset.split,
         way=way,

@@ -104,6 +104,7 @@ class Loop:
             recipe.save(self.out / "recipe.yaml")
         if self.leads:
             clear_partial(self.out)
+        self.accelerator.wait_for_everyone()  # a late process must not resume from the first checkpoint
         with TrainingDisplay(self.step, recipe.steps, progress=self.progress) as display:
             if not self.history.validation:
                 self._evaluate(display)

@@ -63,14 +63,13 @@ def open_videos(recipe: Recipe, method: FewShotMethod, split: str, *, progress: 
     Frames are drawn at random in the split ``train`` and fixed in the others.
     """
     source = Path(recipe.data)
-    workers = max(1, recipe.workers)
     if recipe.data in TOY_SETS:
         source = Path("data", recipe.data, "manifest.csv")
         if not source.exists():
-            make_toy(recipe.data, source.parent, workers=workers, progress=progress)
+            make_toy(recipe.data, source.parent, workers=max(1, recipe.workers), progress=progress)
     manifest = read_manifest(source)
     if recipe.cache:
-        build_frame_cache(manifest, Path(recipe.cache), workers=workers, progress=progress)
+        build_frame_cache(manifest, Path(recipe.cache), workers=recipe.workers, progress=progress)
     return VideoDataset(
         manifest,
         split,
