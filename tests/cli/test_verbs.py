@@ -60,6 +60,15 @@ def test_check_lists_the_broken_and_writes_the_rest(
     assert "cut.mp4: " in (tmp_path / "manifest.clean.broken.txt").read_text()
 
 
+def test_cache_extracts_the_frames_once(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert main(["data", "cache", str(videos), str(tmp_path), "--frames", "4", "--workers", "0"]) == 0
+        assert f"24 videos -> {tmp_path}" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
 def test_eval_measures_a_method_by_name_beside_zero_shot(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
