@@ -1,4 +1,4 @@
-"""What travels between the parts: small frozen records of tensors, checked at birth and movable to a device."""
+"""What travels between the parts: frozen records of tensors, checked at birth and movable to a device."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -51,7 +51,9 @@ class Clip(Record):
 
     def __post_init__(self) -> None:
         if len(self.frames) != len(self.seconds):
-            raise ValueError(f"a clip needs one time per frame, got {len(self.frames)=} and {len(self.seconds)=}")
+            raise ValueError(
+                f"a clip needs one time per frame, got {len(self.frames)=} and {len(self.seconds)=}"
+            )
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -117,7 +119,9 @@ class SupportSet(Record):
         present = (self.labels[..., None] == torch.arange(self.way, device=self.labels.device)).any(-2)
         if not present.all():
             missing = sorted({int(i) for i in (~present).nonzero()[:, -1]})
-            raise ValueError(f"classes {missing} of {self.way} have no support video; give each class at least one")
+            raise ValueError(
+                f"classes {missing} of {self.way} have no support video; give each class at least one"
+            )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

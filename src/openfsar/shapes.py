@@ -1,9 +1,9 @@
-"""The alphabet: one letter per axis, used in every annotation, einops string, document and test of the library.
+"""The alphabet: one letter per axis, used in every annotation, einops string, document and test.
 
-A shape such as ``Float[Tensor, "Q N"]`` reads "queries by classes". Axes are matched across all arguments and
-the result of one call, so two ``T`` in a signature must be the same number. A leading ``*b``, ``*e`` or ``*q``
-stands for any number of further axes. Checks run in the test suite only (jaxtyping with beartype) and cost
-nothing in production.
+A shape such as ``Float[Tensor, "Q N"]`` reads "queries by classes". Axes are matched across all arguments
+and the result of one call, so two ``T`` in a signature must be the same number. A leading ``*b``, ``*e`` or
+``*q`` stands for any number of further axes. Checks run in the test suite only (jaxtyping with beartype) and
+cost nothing in production.
 """
 
 ALPHABET = {
