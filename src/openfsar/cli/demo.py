@@ -25,7 +25,7 @@ def demo(
     *,
     out: Path = Path("demo"),
     videos: int = 10,
-    steps: int = 200,
+    steps: int = 100,
     episodes: int = 10_000,
     seed: int = 0,
     workers: int = 2,
@@ -79,7 +79,8 @@ def demo(
         cache=str(out / "cache"),
         query=min(5, videos - 1),
         steps=steps,
-        lr=1e-4,
+        options={"scale": 0.1},  # at 1 the first loss is so high that training makes all features alike
+        lr=3e-4,
         warmup_steps=min(20, steps),
         schedule="cosine",
         clip_norm=1.0,
