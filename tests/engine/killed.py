@@ -118,6 +118,5 @@ def processes(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     torch.optim.Adam(wobbly().parameters())  # imports what children would each have to; computes nothing
     {"kill": kill, "processes": processes}[sys.argv[1]](Path(sys.argv[2]))
