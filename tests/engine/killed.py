@@ -1,12 +1,12 @@
-"""Run as a script: trains in forked children, so that the libraries are imported once.
+"""Run as a script.
 
-``killed.py kill FOLDER``: kills training at many moments, resumes it, and compares with an undisturbed run.
-``killed.py processes FOLDER``: compares one process with two.
+``killed.py kill FOLDER``: kills training at many moments, resumes it, and compares with an undisturbed run;
+in forked children, so that the libraries are imported once.
+``killed.py run FOLDER``: the run that is compared, in this process or in the several it was launched as.
 """
 
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,11 +27,10 @@ def run(out: Path, *, steps: int = 4, noise: int = 100) -> None:
     assert PartialState().num_processes == int(os.environ.get("WORLD_SIZE", 1))
 
 
-def in_child(work: Callable[[], None], **environment: str) -> int:
+def in_child(work: Callable[[], None]) -> int:
     """Fork; the child's process id."""
     child = os.fork()
     if not child:
-        os.environ.update(environment)
         try:
             work()
         except BaseException as error:
@@ -100,23 +99,6 @@ def kill(folder: Path) -> None:
         assert not list(out.glob(".*")), event
 
 
-def processes(folder: Path) -> None:
-    assert ending(in_child(lambda: run(folder / "one"))) == 0
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = str(probe.getsockname()[1])
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-    children = [
-        in_child(lambda: run(folder / "two"), RANK=str(rank), LOCAL_RANK=str(rank), **place)
-        for rank in (0, 1)
-    ]
-    assert [ending(child) for child in children] == [0, 0]
-    one, two = weights(folder / "one"), weights(folder / "two")
-    assert one.keys() == two.keys()
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-10, atol=1e-12, msg=name)
-
-
 if __name__ == "__main__":
     torch.optim.Adam(wobbly().parameters())  # imports what children would each have to; computes nothing
-    {"kill": kill, "processes": processes}[sys.argv[1]](Path(sys.argv[2]))
+    {"kill": kill, "run": run}[sys.argv[1]](Path(sys.argv[2]))

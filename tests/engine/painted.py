@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -86,8 +87,8 @@ class Wobbly(FewShotMethod):
 
 def wobbly() -> FewShotMethod:
     """In double precision, so that what should be equal is equal to many digits."""
-    METHODS["wobbly"] = Wobbly
-    return build("wobbly", tiny_encoder()).double()
+    with patch.dict(METHODS, wobbly=Wobbly):
+        return build("wobbly", tiny_encoder()).double()
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

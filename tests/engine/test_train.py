@@ -208,24 +208,26 @@ def test_workers_and_the_tracker_change_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "busy" / "curves").glob("events.out.tfevents.*"))
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-@pytest.mark.parametrize(
-    "what",
-    [
-        "kill",
-        pytest.param(
-            "processes",
-            marks=pytest.mark.skipif(
-                "OPENFSAR_TEST_PROCESSES" not in os.environ,
-                reason="forked gloo processes sometimes wait for each other for ever; cause not found yet",
-            ),
-        ),
-    ],
-)
-def test_neither_kills_nor_processes_change_the_outcome(tmp_path: Path, what: str) -> None:
+def script(*before: str, after: tuple[str, ...]) -> None:
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": str(here), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, str(here / "killed.py"), what, str(tmp_path)]
+    command = [sys.executable, *before, str(here / "killed.py"), *after]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_a_run_killed_at_any_moment_ends_with_the_same_weights(tmp_path: Path) -> None:
+    script(after=("kill", str(tmp_path)))
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    script(after=("run", str(tmp_path / "one")))
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    script(*launcher, after=("run", str(tmp_path / "two")))
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-10, atol=1e-12, msg=name)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openfsar.toy.motions import MOTION_CLASSES, SCALE, X, Y
+from openfsar.toy.motions import ALPHA, ANGLE, MOTION_CLASSES, SCALE, STRETCH, X, Y
 from openfsar.toy.scenes import SCENES
 from openfsar.toy.sprites import SHAPES, STATES
 from openfsar.toy.world import FRAME, Shot
@@ -49,14 +49,21 @@ HELD_OUT = frozenset(SCENE_CLASSES["val"] + SCENE_CLASSES["test"])
 TRAIN_ACTIONS = frozenset(MOTION_CLASSES["train"])
 
 
+POSED = ("crescent", "heart", "arrow")
+"""Shapes that show which way up they are."""
+_POSES = ("upright", "leaning right", "upside down", "leaning left")
+
+
 @dataclass(frozen=True)
 class Subject:
-    """What one frame shows of the object a shot is about."""
+    """What one frame shows of the object a shot is about; '' where there is nothing to say."""
 
     shape: str
     state: str
     colour: str
     size: str
+    build: str
+    pose: str
     place: str
     scene: str
     action: str
@@ -67,18 +74,28 @@ class Subject:
         """The toy-scene class it belongs to."""
         return f"{self.state} {self.shape} on {self.scene}"
 
+    def facts(self) -> dict[str, str]:
+        """Every still fact as words that can be a caption of their own."""
+        said = {name: value for name, value in vars(self).items() if name != "action" and value}
+        return said | {"scene": f"on {self.scene}"}
 
-def subject(shot: Shot, frame: int) -> Subject:
-    """The nameable facts of one frame of a shot."""
+
+def subject(shot: Shot, frame: int) -> Subject | None:
+    """The nameable facts of one frame of a shot; None where the object cannot be seen well."""
     sprite, state = shot.sprites[shot.actor], shot.tracks[shot.actor][frame]
-    x, y = state[[X, Y]] - shot.camera[frame] / FRAME
+    x, y = place = state[[X, Y]] - shot.camera[frame] / FRAME
+    if state[ALPHA] < 0.4 or (place < 0).any() or (place > 1).any():
+        return None
     radius = sprite.radius * np.exp(state[SCALE])
+    quarter = int(np.round(state[ANGLE] / (np.pi / 2))) % 4
     return Subject(
         shape=sprite.shape,
         state=sprite.state,
         colour=sprite.colour,
         size="small" if radius < 11.5 else "large" if radius > 16 else "",
-        place=_CELLS[int(np.clip(y * 3, 0, 2)), int(np.clip(x * 3, 0, 2))],
+        build="tall" if state[STRETCH] > 0.2 else "flat" if state[STRETCH] < -0.2 else "",
+        pose=_POSES[quarter] if sprite.shape in POSED else "",
+        place=_CELLS[int(y * 2.999), int(x * 2.999)],
         scene=shot.scene,
         action=shot.action if shot.action in TRAIN_ACTIONS else "",
     )
@@ -87,22 +104,25 @@ def subject(shot: Shot, frame: int) -> Subject:
 def caption(seen: Subject, rng: np.random.Generator | None = None) -> str:
     """A sentence about a frame: a random choice of facts and wording, or without ``rng`` every still fact."""
 
-    def say(chance: float) -> bool:
-        return rng is None or bool(rng.random() < chance)
+    def say(chance: float, fact: str) -> str:
+        return fact if rng is None or rng.random() < chance else ""
 
     looks = [
-        seen.size if say(0.6) else "",
-        seen.state if say(0.9) else "",
-        seen.colour if say(0.85) else "",
+        say(0.6, seen.size),
+        say(0.4, seen.build),
+        say(0.9, seen.state),
+        say(0.85, seen.colour),
         seen.shape,
+        say(0.4, seen.pose),
     ]
     words = " ".join(word for word in looks if word)
-    if say(0.4):
-        words = "a " + words
-    if rng is not None and seen.action and say(0.25):
+    words = say(0.4, "a ") + words
+    if rng is not None and seen.action and rng.random() < 0.25:
         words += " that " + seen.action
-    if say(0.55):
-        words += " " + seen.place
-    if say(0.7):
-        words += " on " + seen.scene
-    return words if rng is None else str(rng.choice(TEMPLATES)).format(words)
+    words = " ".join(filter(None, (words, say(0.6, seen.place), say(0.7, "on " + seen.scene))))
+    return words if rng is None else worded(words, rng)
+
+
+def worded(words: str, rng: np.random.Generator) -> str:
+    """The words in a caption's usual wording."""
+    return str(rng.choice(TEMPLATES)).format(words)

@@ -13,7 +13,7 @@ from openfsar.toy.captions import HELD_OUT, Subject, subject
 from openfsar.toy.motions import MOTION_CLASSES
 from openfsar.toy.scenes import SCENES
 from openfsar.toy.sprites import SHAPES, STATES
-from openfsar.toy.world import Shot, motion_shot, render, scene_shot
+from openfsar.toy.world import Shot, alone, motion_shot, render, scene_shot
 
 SIDE = 64
 """Pixels per side of a still: ToyCLIP's input."""
@@ -22,10 +22,15 @@ ALL_KINDS = tuple(f"{state} {shape} on {scene}" for state in STATES for shape in
 
 
 def any_shot(rng: np.random.Generator) -> Shot:
-    """One in three an action of the training classes, the others still lifes of any kind."""
+    """One in three an action of the training classes, the others still lifes of any kind.
+
+    Half of them show nothing but the object they are about: a caption never says which one is meant.
+    """
     if rng.random() < 1 / 3:
-        return motion_shot(str(rng.choice(MOTION_CLASSES["train"])), 24, rng)
-    return scene_shot(str(rng.choice(ALL_KINDS)), 24, rng)
+        shot = motion_shot(str(rng.choice(MOTION_CLASSES["train"])), 24, rng)
+    else:
+        shot = scene_shot(str(rng.choice(ALL_KINDS)), 24, rng)
+    return alone(shot) if rng.random() < 0.5 else shot
 
 
 def still_pair(seed: int, *, held_out: bool = False) -> tuple[UInt8[np.ndarray, "H W C"], Subject]:
@@ -38,7 +43,7 @@ def still_pair(seed: int, *, held_out: bool = False) -> tuple[UInt8[np.ndarray, 
         shot = scene_shot(str(rng.choice(sorted(HELD_OUT))), 24, rng) if held_out else any_shot(rng)
         frame = int(rng.integers(len(shot)))
         seen = subject(shot, frame)
-        if (seen.kind in HELD_OUT) == held_out:
+        if seen and (seen.kind in HELD_OUT) == held_out:
             break
     pixels = torch.from_numpy(render(shot, np.array([frame]))).permute(0, 3, 1, 2).float()
     small = F.interpolate(pixels, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 255)

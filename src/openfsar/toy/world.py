@@ -4,7 +4,7 @@
 place, speed, pauses, distractors, camera, noise); ``render`` turns a shot into pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -28,6 +28,8 @@ from openfsar.toy.sprites import COLOURS, SHAPES, SIZES, STATES, Sprite, paint
 
 FRAME = 96
 """Pixels per side of a frame."""
+CLUTTER = (5.0, 8.0)
+"""Radius range in pixels of distractors: smaller than any object a class is about, so none is mistaken."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,14 @@ def draw_sprite(
 def _pace(count: int, rng: np.random.Generator) -> Progress:
     """Progress of an action over the clip: it waits, goes at an uneven speed, and rests."""
     time = np.linspace(0, 1, count)
-    start, end = rng.uniform(0, 0.18), 1 - rng.uniform(0, 0.18)
+    start, end = rng.uniform(0, 0.12), 1 - rng.uniform(0, 0.12)
     u = np.clip((time - start) / (end - start), 0, 1)
     bend = rng.uniform(-0.35, 0.35)
     return u + bend * u * (1 - u)
 
 
 def _camera(count: int, rng: np.random.Generator) -> Float[np.ndarray, "T 2"]:
-    drift = np.linspace(0, 1, count)[:, None] * rng.uniform(-9, 9, 2)
+    drift = np.linspace(0, 1, count)[:, None] * rng.uniform(-6, 6, 2)
     return drift + rng.normal(0, rng.uniform(0, 0.8), (count, 2))
 
 
@@ -102,6 +104,11 @@ def _wander(count: int, rng: np.random.Generator) -> Track:
     track[:, :2] = start + np.linspace(0, 1, count)[:, None] * step
     track[:, ANGLE] = rng.uniform(-0.4, 0.4)
     return track
+
+
+def _clutter(count: int, number: int, rng: np.random.Generator) -> list[tuple[Sprite, Track]]:
+    sprites = (replace(draw_sprite(rng), radius=rng.uniform(*CLUTTER)) for _ in range(number))
+    return [(sprite, _wander(count, rng)) for sprite in sprites]
 
 
 def _finish(
@@ -148,7 +155,7 @@ def motion_shot(action: str, count: int, rng: np.random.Generator) -> Shot:
     layers = list(zip(acting, tracks, strict=True))
     if atom.actor_on_top:
         layers.reverse()
-    clutter = [(draw_sprite(rng, size="small"), _wander(count, rng)) for _ in range(rng.integers(0, 3))]
+    clutter = _clutter(count, int(rng.integers(0, 3)), rng)
     return _finish(str(rng.choice(list(SCENES))), clutter + layers, actor, rng, action)
 
 
@@ -160,9 +167,14 @@ def scene_shot(name: str, count: int, rng: np.random.Generator) -> Shot:
     action = str(rng.choice(MOTION_CLASSES["train"][:8]))
     track = _place(act_out(action, _pace(count, rng), rng)[:1], rng, overshoot=0.1)[0]
     track[:, ANGLE] += rng.uniform(-0.5, 0.5)
-    clutter = [(draw_sprite(rng, size="small"), _wander(count, rng)) for _ in range(rng.integers(1, 4))]
-    layers = [*clutter, (actor, track)]
+    layers = [*_clutter(count, int(rng.integers(1, 4)), rng), (actor, track)]
     return _finish(scene, [layers[i] for i in rng.permutation(len(layers))], actor, rng)
+
+
+def alone(shot: Shot) -> Shot:
+    """The same shot with nothing in it but the object it is about."""
+    actor = slice(shot.actor, shot.actor + 1)
+    return replace(shot, sprites=shot.sprites[actor], tracks=shot.tracks[actor], actor=0)
 
 
 def render(shot: Shot, frames: Int[np.ndarray, " T"] | None = None) -> UInt8[np.ndarray, "T H W 3"]:
