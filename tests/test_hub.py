@@ -138,6 +138,7 @@ def test_a_tower_of_another_shape_is_refused(tmp_path: Path) -> None:
 def test_saving_again_replaces_the_model_and_keeps_other_files(tmp_path: Path) -> None:
     hub.save(build("otam", tiny_encoder(seed=1)), tmp_path)
     (tmp_path / "classifier.json").write_text("{}")
+    (tmp_path / ".openfsar.json.0123abcd.partial").write_text("of a save that was killed")
     second = build("bi-mhm", tiny_encoder(seed=2))
     hub.save(second, tmp_path)
     assert hub.load(tmp_path).spec == second.spec
@@ -160,7 +161,7 @@ def test_a_save_that_dies_leaves_the_old_model_or_the_new_one(
         os.rename(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(hub.os, "replace", replace)
+        patch.setattr(os, "replace", replace)
         with pytest.raises(OSError, match="no space"):
             hub.save(new, tmp_path)
     survivor = frames(hub.load(tmp_path), TINY_CLIPS)
@@ -175,7 +176,7 @@ def test_a_first_save_that_dies_leaves_no_model_and_can_be_repeated(
 ) -> None:
     method, real = build("otam", tiny_encoder()), os.replace
     with monkeypatch.context() as patch:
-        patch.setattr(hub.os, "replace", lambda a, b: real(a, b) if "model-" in str(b) else 1 / 0)
+        patch.setattr(os, "replace", lambda a, b: real(a, b) if "model-" in str(b) else 1 / 0)
         with pytest.raises(ZeroDivisionError):
             hub.save(method, tmp_path)
     with pytest.raises(HubError, match=r"holds no openfsar\.json"):

@@ -14,7 +14,6 @@ and is replaced last, in one step: a save killed at any moment leaves the old mo
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -26,6 +25,7 @@ import torch
 from safetensors import torch as safetensors
 from torch import Tensor
 
+from openfsar.data.files import clear_partial, whole_file
 from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.trainable import count_parameters, trainable_parameters
 from openfsar.encoders.weights import KNOWN
@@ -87,6 +87,7 @@ def save(method: FewShotMethod, folder: str | Path) -> None:
         _write(folder / weights, data)
     _write(folder / RECORD, json.dumps(asdict(record), indent=2).encode())
     _write(folder / CARD, _card(method, record).encode())
+    clear_partial(folder)  # of a save that was killed
     for old in folder.glob("model-*.safetensors"):
         if old.name != weights:
             old.unlink()
@@ -177,16 +178,8 @@ def _check_free(folder: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def _locate(source: str | Path) -> Path:

@@ -57,6 +57,15 @@ def test_training_clips_depend_on_seed_video_and_draw_alone(dataset):
         assert np.searchsorted([7, 15, 23, 31], number_of(frames), "right").tolist() == [0, 1, 2, 3]
 
 
+def test_random_frames_can_do_without_random_crops(dataset):
+    drawn, centred = dataset.at(train=True), dataset.at(train=True, random_crops=False)
+    for draw in range(4):
+        assert number_of(centred.clip(2, draw).frames) == number_of(drawn.clip(2, draw).frames)
+    still = dataset.at(frames=31), centred.at(frames=31)  # as many as the video has: nothing left to draw
+    assert torch.equal(still[0].clip(2).frames, still[1].clip(2).frames)
+    assert not torch.equal(still[0].clip(2).frames, drawn.at(frames=31).clip(2).frames)
+
+
 def test_without_training_the_draw_changes_nothing(dataset):
     assert torch.equal(dataset.clip(2, draw=1).frames, dataset.clip(2).frames)
 

@@ -36,6 +36,13 @@ def test_every_field_is_documented_in_the_source() -> None:
         assert source[place + 1].startswith('    """'), field.name
 
 
+def test_a_file_that_is_not_there_is_an_error_that_shows_its_neighbours(file: Path) -> None:
+    with pytest.raises(RecipeError, match=rf"missing\.yaml cannot be read.*{file.name}"):
+        load_recipe(file.with_name("missing.yaml"))
+    with pytest.raises(RecipeError, match="recipes/ of a checkout"):
+        load_recipe(file.parent / "nowhere" / "missing.yaml")
+
+
 @pytest.mark.parametrize("text", ["1e-5", "1E-5", "1.0e-5", "0.00001", "+1e-05", "'1e-5'"])
 def test_numbers_are_read_as_people_write_them(file: Path, text: str) -> None:
     file.write_text(

@@ -53,6 +53,9 @@ class VideoDataset:
     resize: Resize = field(default="aspect", kw_only=True)
     sampling: Sampling = field(default="segments", kw_only=True)
     train: bool = field(default=False, kw_only=True)
+    random_crops: bool = field(default=True, kw_only=True)
+    """In training; False keeps the centre crop, as published test code does while it draws its frames."""
+
     seed: int = field(default=0, kw_only=True)
     cache: Path | None = field(default=None, kw_only=True)
     """Folder of a frame cache; without one, videos are decoded."""
@@ -120,7 +123,7 @@ class VideoDataset:
         else:
             side = max(DECODED_SIDE, round(self.size * CROP_MARGIN))
             clip = read_frames(self.records[i].path, choose, short_side=side)
-        if generator is None:
+        if generator is None or not self.random_crops:
             frames = eval_transform(clip.frames, self.size, resize=self.resize)
         else:
             frames = train_transform(clip.frames, self.size, generator=generator, resize=self.resize)

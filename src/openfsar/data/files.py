@@ -11,6 +11,12 @@ PARTIAL = ".partial"
 """Suffix of a file still being written; one that is left over belongs to a process that was killed."""
 
 
+def clear_partial(folder: Path) -> None:
+    """Remove files that a process was writing into ``folder`` when it was killed."""
+    for stray in folder.glob(f".*{PARTIAL}"):
+        stray.unlink(missing_ok=True)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of ``path`` on success and vanishes on any error.

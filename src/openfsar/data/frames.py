@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from openfsar.data.files import PARTIAL, whole_file
+from openfsar.data.files import clear_partial, whole_file
 from openfsar.data.manifest import Manifest, VideoRecord
 from openfsar.data.pool import Crash, in_parallel
 from openfsar.data.store import (
@@ -83,8 +83,7 @@ def _claim(folder: Path, settings: CacheSettings) -> str:
     """Write down what the folder is for, or refuse to mix two caches; returns the root of its names."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left_over in folder.glob(f".*{PARTIAL}"):
-            left_over.unlink(missing_ok=True)  # by a build that was killed
+        clear_partial(folder)  # of a build that was killed
         if not (folder / "cache.json").exists():
             with whole_file(folder / "cache.json") as file:
                 file.write(json.dumps(asdict(settings), indent=1).encode())

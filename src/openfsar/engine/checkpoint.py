@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from openfsar.data.files import PARTIAL, whole_file
+from openfsar.data.files import whole_file
 
 FORMAT = 1
 _DAMAGE = (
@@ -93,12 +93,6 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     content = vars(checkpoint) | {"history": asdict(checkpoint.history), "format": FORMAT}
     with whole_file(path) as file:
         torch.save(content, file)
-
-
-def clear_partial(folder: Path) -> None:
-    """Remove files that a process was writing into ``folder`` when it was killed."""
-    for stray in folder.glob(f".*{PARTIAL}"):
-        stray.unlink()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

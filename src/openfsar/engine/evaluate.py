@@ -121,7 +121,13 @@ def evaluate(
         VideoError: if a video cannot be read.
     """
     plan = EpisodeSampler(
-        dataset.labels, way=way, shot=shot, query=query, seed=seed, groups=dataset.groups
+        dataset.labels,
+        way=way,
+        shot=shot,
+        query=query,
+        seed=seed,
+        groups=dataset.groups,
+        names=dataset.classes,
     ).plan(episodes)
     with _evaluating(method, device), bar(progress) as display:
         if protocol == "cached":
@@ -135,7 +141,7 @@ def evaluate(
             seconds = encoded - began, time.perf_counter() - encoded
         else:
             total = display.add_task("encoding and matching", total=episodes)
-            drawn = dataset.at(train=True, seed=seed)
+            drawn = dataset.at(train=True, random_crops=False, seed=seed)
             predictions, seconds = _match_resampled(
                 method, drawn, plan, batch, advance=lambda n: display.advance(total, n)
             )

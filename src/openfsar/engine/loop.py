@@ -26,13 +26,12 @@ from torch.utils.data import DataLoader
 from openfsar import hub
 from openfsar.data.dataset import VideoDataset
 from openfsar.data.episodes import EpisodeDataset, EpisodeSampler
-from openfsar.data.files import whole_file
+from openfsar.data.files import clear_partial, whole_file
 from openfsar.engine.checkpoint import (
     Checkpoint,
     CheckpointError,
     Entry,
     History,
-    clear_partial,
     load_checkpoint,
     load_trained_state,
     save_checkpoint,
@@ -83,6 +82,7 @@ class Loop:
             query=recipe.query,
             seed=recipe.seed,
             groups=training.groups,
+            names=training.classes,
         )
         self.episodes = EpisodeDataset(training, sampler, recipe.steps * recipe.episodes_per_step)
         self.model, self.optimizer = self.accelerator.prepare(method, build_optimizer(method, recipe))

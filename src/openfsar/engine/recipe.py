@@ -149,10 +149,16 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe; ``overrides`` replace values, as in ``shot=5`` or ``options.smoothing=0.2``.
 
     Raises:
-        RecipeError: for an unknown or missing key, a value of the wrong type, or values in contradiction.
-        OSError: if the file cannot be read.
+        RecipeError: for a file that cannot be read, an unknown or missing key, a value of the wrong type, or
+            values in contradiction.
     """
-    values = _read(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        beside = sorted(p.name for p in path.parent.glob("*.yaml"))
+        hint = f"beside it lie {', '.join(beside)}" if beside else "recipes/ of a checkout holds some to copy"
+        raise RecipeError(f"{path} cannot be read ({error.__class__.__name__}); {hint}") from None
+    values = _read(text, str(path))
     for override in overrides:
         _override(values, override)
     known = [entry.name for entry in fields(Recipe)]

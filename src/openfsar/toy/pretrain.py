@@ -306,6 +306,8 @@ def measure(model: CLIPModel, tokenizer: CLIPTokenizer, *, draws: int = 20) -> d
     for fact in [field.name for field in fields(Subject) if field.name != "action"]:
         named = [(i, facts.facts()[fact]) for i, facts in enumerate(seen) if fact in facts.facts()]
         values = sorted({value for _, value in named})
+        if not values:  # no object of these kinds is ever stretched
+            continue
         prompts = embed_texts(model, tokenizer, [f"a photo of {value}" for value in values])
         guess = (image[[i for i, _ in named]] @ prompts.T).argmax(-1).tolist()
         quality[fact] = float(
