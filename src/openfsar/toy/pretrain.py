@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
@@ -32,8 +32,6 @@ from openfsar.toy.stills import SIDE, any_shot, render_pool, still_pair
 
 CONTEXT = 64
 """Longest caption in tokens."""
-FACT_WEIGHT = 0.25
-"""Weight of the loss of each fact's own captions beside that of the whole sentences."""
 POSITION_SIZE = 0.3
 """Amplitude of the position embeddings that training starts from."""
 MEAN, STD = 0.45, 0.25
@@ -46,8 +44,10 @@ class PretrainConfig:
 
     out: Path = Path("toyclip")
     steps: int = 6000
-    batch: int = 128
-    lr: float = 1.5e-3
+    facts_first: int = 2500
+    """Steps at the start in which images are only asked for facts, without any text (see ``Facts``)."""
+    batch: int = 64
+    lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 200
     pool: int = 60_000
@@ -132,9 +132,8 @@ def grid_waves(side: int, width: int) -> Float[Tensor, "P D"]:
 
 
 def embed_images(model: CLIPModel, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
-    """Unit image embeddings."""
-    pooled = model.vision_model(pixel_values=pixels).pooler_output
-    return F.normalize(model.visual_projection(pooled), dim=-1)
+    """Image embeddings, not normalised."""
+    return model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output)
 
 
 def embed_texts(model: CLIPModel, tokenizer: CLIPTokenizer, sentences: list[str]) -> Float[Tensor, "B D"]:
@@ -160,6 +159,35 @@ def contrastive_loss(
     return (F.cross_entropy(logits, said) + F.cross_entropy(logits.T, answers)) / 2
 
 
+class Facts(nn.Module):
+    """A free vector per value of every fact, to guess it from an image embedding; thrown away in the end.
+
+    Contrast with captions alone gets stuck: as long as images do not show where things are, the text tower
+    makes all words for places alike, and then images have nothing to gain from showing it. After 1,000 steps
+    "on the left" and "at the top" were at a cosine of 0.999. Free vectors cannot fall together, and an image
+    tower that has met them first gives the text tower something to read.
+    """
+
+    def __init__(self, subjects: list[Subject], width: int) -> None:
+        super().__init__()
+        self.values: dict[str, list[str]] = {}
+        for seen in subjects:
+            for fact, value in seen.facts().items():
+                self.values.setdefault(fact, []).append(value)
+        self.values = {fact: sorted(set(values)) for fact, values in self.values.items()}
+        self.guess = nn.ModuleDict({fact: nn.Linear(width, len(v)) for fact, v in self.values.items()})
+
+    def loss(self, image: Float[Tensor, "B D"], subjects: list[Subject]) -> Float[Tensor, ""]:
+        """Cross entropy of the guesses, the sum over facts."""
+        losses = []
+        for fact, values in self.values.items():
+            named = [seen.facts().get(fact) for seen in subjects]
+            truth = [values.index(value) if value else -100 for value in named]
+            if any(named):
+                losses.append(F.cross_entropy(self.guess[fact](image), torch.tensor(truth).to(image.device)))
+        return torch.stack(losses).sum()
+
+
 class Captions:
     """The texts of one batch: a sentence per image, and a short text for every still fact that can be named.
 
@@ -172,7 +200,7 @@ class Captions:
         self.images: list[list[int]] = [list(range(len(subjects)))]
         """Per group of texts that compete, the images they are about."""
         said = [[caption(seen, rng) for seen in subjects]]
-        for fact in [field.name for field in fields(Subject) if field.name != "action"]:
+        for fact in dict.fromkeys(name for named in facts for name in named):
             wording = str(rng.choice(TEMPLATES))
             self.images.append([i for i, named in enumerate(facts) if fact in named])
             said.append([wording.format(named[fact]) for named in facts if fact in named])
@@ -184,9 +212,10 @@ class Captions:
         ]
         """Per group and image of it, the number of its text."""
 
-    def loss(self, model: CLIPModel, tokenizer: CLIPTokenizer, pixels: Float[Tensor, "B C H W"]) -> Tensor:
-        """The contrastive loss of the sentences plus a quarter of that of every fact."""
-        image = embed_images(model, pixels)
+    def loss(
+        self, model: CLIPModel, tokenizer: CLIPTokenizer, image: Float[Tensor, "B D"]
+    ) -> Float[Tensor, ""]:
+        """The contrastive loss of the sentences plus the mean of those of the facts; rows have length 1."""
         facts = embed_texts(model, tokenizer, [text for group in self.texts[1:] for text in group])
         groups = [
             embed_texts(model, tokenizer, self.texts[0]),
@@ -197,7 +226,7 @@ class Captions:
             for images, text, said in zip(self.images, groups, self.said, strict=True)
             if len(text) > 1
         ]
-        return losses[0] + FACT_WEIGHT * torch.stack(losses[1:]).sum()
+        return losses[0] + torch.stack(losses[1:]).mean()
 
 
 def pretrain(config: PretrainConfig) -> None:
@@ -211,31 +240,37 @@ def pretrain(config: PretrainConfig) -> None:
         tokenizer.save_pretrained(config.out)
     torch.manual_seed(config.seed)
     model = build_model(config, tokenizer)
-    torch.nn.Module.to(model, config.device)
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
+    nn.Module.to(model, config.device)
+    images, subjects = render_pool(config.pool, seed=config.seed, workers=config.workers)
+    facts = Facts(subjects, config.width).to(config.device)
+    learner = nn.ModuleDict({"clip": model, "facts": facts})
+    decay = [p for p in learner.parameters() if p.ndim > 1]
+    rest = [p for p in learner.parameters() if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), eps=1e-6)
-    step, spent = _resume(config, model, optimizer)
+    step, spent = _resume(config, learner, optimizer)
     if config.compiled:
         model.vision_model.compile()
-    images, subjects = render_pool(config.pool, seed=config.seed, workers=config.workers)
 
     with _progress() as progress:
         task = progress.add_task("training", total=config.steps, completed=step)
         while step < config.steps:
             rng = np.random.default_rng([config.seed, step])  # a step's data depend on its number alone
             chosen = rng.integers(len(images), size=config.batch)
-            captions = Captions([subjects[i] for i in chosen], rng)
+            seen = [subjects[i] for i in chosen]
             pixels = normalise(torch.from_numpy(images[chosen]).to(config.device))
             pixels = pixels * torch.from_numpy(rng.uniform(0.8, 1.2, (config.batch, 1, 1, 1))).to(pixels)
             rate = min(1.0, (step + 1) / config.warmup) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * rate
-            loss = captions.loss(model, tokenizer, pixels)
+            embedded = embed_images(model, pixels)
+            loss = facts.loss(embedded, seen)
+            if step >= config.facts_first:
+                captions = Captions(seen, rng)
+                loss = loss + captions.loss(model, tokenizer, F.normalize(embedded, dim=-1))
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
             optimizer.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(max=math.log(100))
@@ -243,7 +278,7 @@ def pretrain(config: PretrainConfig) -> None:
             progress.update(task, completed=step, description=f"loss {loss.item():.3f}")
             if step % config.checkpoint_every == 0 or step == config.steps:
                 elapsed = spent + time.time() - started
-                _checkpoint(config, model, optimizer, step, elapsed)
+                _checkpoint(config, learner, optimizer, step, elapsed)
                 print(json.dumps({"step": step, "loss": round(loss.item(), 4), "seconds": round(elapsed)}))
     write_folder(config.out, model, tokenizer)
     quality = measure(model, tokenizer) | {"seconds": round(spent + time.time() - started)}
@@ -261,22 +296,24 @@ def normalise(images: UInt8[Tensor, "B H W C"]) -> Float[Tensor, "B C H W"]:
     return ((images.float() / 255 - MEAN) / STD).permute(0, 3, 1, 2)
 
 
-def _resume(config: PretrainConfig, model: CLIPModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+def _resume(
+    config: PretrainConfig, learner: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[int, float]:
     path = config.out / "checkpoint.pt"
     if not path.exists():
         return 0, 0.0
     state = torch.load(path, weights_only=True, map_location=config.device)
-    model.load_state_dict(state["model"])
+    learner.load_state_dict(state["learner"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"], state["seconds"]
 
 
 def _checkpoint(
-    config: PretrainConfig, model: CLIPModel, optimizer: torch.optim.Optimizer, step: int, seconds: float
+    config: PretrainConfig, learner: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
 ) -> None:
     path = config.out / "checkpoint.pt"
     state = {
-        "model": model.state_dict(),
+        "learner": learner.state_dict(),
         "optimizer": optimizer.state_dict(),
         "step": step,
         "seconds": seconds,
@@ -316,6 +353,7 @@ def measure(model: CLIPModel, tokenizer: CLIPTokenizer, *, draws: int = 20) -> d
     images = torch.from_numpy(np.stack([image for image, _ in pairs])).to(device)
     seen = [facts for _, facts in pairs]
     image = torch.cat([embed_images(model, normalise(part)) for part in images.split(256)])
+    image = F.normalize(image, dim=-1)
     text = embed_texts(model, tokenizer, [caption(facts) for facts in seen])
     similarity = text.view(draws, 64, -1) @ image.view(draws, 64, -1).mT
     quality = {
