@@ -43,7 +43,7 @@ class PretrainConfig:
     """One pre-training run; every number of it is written next to the weights."""
 
     out: Path = Path("toyclip")
-    steps: int = 6000
+    steps: int = 4000
     facts_first: int = 2500
     """Steps at the start in which images are only asked for facts, without any text (see ``Facts``)."""
     batch: int = 64
