@@ -204,16 +204,20 @@ def test_a_hub_name_is_fetched_and_then_read_as_a_folder(folder, monkeypatch):
     asked = []
 
     def fetch(name: str, allow_patterns: list[str]) -> str:
-        asked.append((name, "pytorch_model.bin" in allow_patterns))
+        weights = [
+            pattern for pattern in allow_patterns if "model.safetensors" in pattern or ".bin" in pattern
+        ]
+        asked.append((name, *weights))
         return str(folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
     encoder = load_encoder("clip-vit-b-16")
-    assert asked == [("openai/clip-vit-base-patch16", False)] and encoder.name == "clip-vit-b-16"
+    assert asked == [(hub := "openai/clip-vit-base-patch16",), (hub, "model.safetensors")]
+    assert encoder.name == "clip-vit-b-16"
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     load_encoder("owner/model")
-    assert asked[1:] == [("owner/model", False), ("owner/model", True)]
+    assert asked[2:] == [(hub := "owner/model",), (hub, "model.safetensors"), (hub, "pytorch_model.bin")]
 
 
 def test_without_a_network_the_remedy_is_named(monkeypatch):

@@ -25,7 +25,7 @@ from openfsar.matchers import frame_distances, otam, otam_path
 COMPARES = {
     "zero-shot": "the mean frame with the words",
     "protonet": "the mean frame with the examples",
-    "otam": "frame after frame with the examples",
+    "otam": "what changes, frame after frame, with the examples",
 }
 SIDE = 96
 """Pixels of the pictures on the page."""

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openfsar.encoders.clip_resnet import ClipResNet, ModifiedResNet
 from openfsar.encoders.geometry import EncoderError
 from openfsar.encoders.prompts import TEMPLATES, fill
 from openfsar.encoders.towers import TextTower, VisionTower
@@ -26,7 +27,8 @@ class ClipEncoder(nn.Module):
     """The two towers, the tokenizer and the normalisation of one CLIP or SigLIP.
 
     Args:
-        stock: ``CLIPModel`` or ``SiglipModel`` of `transformers`; its modules are taken over.
+        stock: ``CLIPModel`` or ``SiglipModel`` of `transformers`, or ``ClipResNet``; its modules are taken
+            over.
         tokenizer: Adds its own start and end tokens and belongs to the text tower's vocabulary.
         name: What the weights were loaded from.
         pretrained: Whether they were learnt; False for seeded random ones.
@@ -62,7 +64,9 @@ class ClipEncoder(nn.Module):
         self.name, self.pretrained = name, pretrained
         self.tokenizer = tokenizer
         self.pad = ends[0] if pad is None else pad
-        self.vision = VisionTower(stock)
+        self.vision: VisionTower | ModifiedResNet = (
+            stock.visual if isinstance(stock, ClipResNet) else VisionTower(stock)
+        )
         self.text_tower = TextTower(stock, end=ends[0])
         self.logit_scale: nn.Parameter = stock.logit_scale
         """Natural logarithm of the factor on cosine similarities, as CLIP stores it."""
@@ -70,7 +74,9 @@ class ClipEncoder(nn.Module):
         self.dim: int = stock.config.projection_dim if self.text_tower.causal else self.vision.width
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
-        self._known: dict[tuple[str, ...], dict[str, Tensor]] = {}  # templates -> name -> feature
+        self._known: dict[
+            tuple[bool | str, ...], dict[str, Tensor]
+        ] = {}  # kind, templates -> name -> feature
         self._known_at: list[tuple[int, int]] = []
 
     def normalise(self, clips: UInt8[Tensor, "B T C H W"]) -> Float[Tensor, "B T C H W"]:
@@ -112,30 +118,35 @@ class ClipEncoder(nn.Module):
         return torch.tensor(ids, device=self.logit_scale.device)
 
     def text(
-        self, names: Sequence[str], templates: Sequence[str] = TEMPLATES["photo"]
+        self, names: Sequence[str], templates: Sequence[str] = TEMPLATES["photo"], *, unit: bool = True
     ) -> Float[Tensor, "N D"]:
-        """Unit features of class names, without gradient: the renormalised mean over templates.
+        """Features of class names, without gradient: the mean over templates.
 
         Each name meets each set of templates once; the result is kept until the parameters change or move.
+
+        Args:
+            unit: The renormalised mean of unit features, for cosines; otherwise the mean of what the
+                projection gives, which has the length of frame features.
         """
         sentences = fill(names, templates)  # also checks both arguments
-        known = self._cache().setdefault(tuple(templates), {})
+        known = self._cache().setdefault((unit, *templates), {})
         rows = {name: slice(i * len(templates), (i + 1) * len(templates)) for i, name in enumerate(names)}
         new = [name for name in rows if name not in known]
         if new:
             features = self._text([sentence for name in new for sentence in sentences[rows[name]]])
-            means = F.normalize(features.unflatten(0, (len(new), len(templates))).mean(1), dim=-1)
+            features = features.unflatten(0, (len(new), len(templates)))
+            means = F.normalize(F.normalize(features, dim=-1).mean(1), dim=-1) if unit else features.mean(1)
             known.update(zip(new, means.unbind(), strict=True))
         return torch.stack([known[name] for name in names])
 
     def _text(self, sentences: Sequence[str]) -> Float[Tensor, "B D"]:
-        """Unit features in the parameters' own precision: what is kept must not depend on who asks first."""
+        """Features in the parameters' own precision: what is kept must not depend on who asks first."""
         plain = torch.autocast(self.logit_scale.device.type, enabled=False)
         with torch.no_grad(), plain:
             chunks = [sentences[i : i + _CHUNK] for i in range(0, len(sentences), _CHUNK)]
-            return torch.cat([F.normalize(self.text_tower(self.tokenize(chunk)), dim=-1) for chunk in chunks])
+            return torch.cat([self.text_tower(self.tokenize(chunk)) for chunk in chunks])
 
-    def _cache(self) -> dict[tuple[str, ...], dict[str, Tensor]]:
+    def _cache(self) -> dict[tuple[bool | str, ...], dict[str, Tensor]]:
         """The kept text features, emptied when the text tower gained, lost or rewrote a parameter."""
         state = [(id(p), 0 if p.is_inference() else p._version) for p in self.text_tower.parameters()]
         if state != self._known_at:

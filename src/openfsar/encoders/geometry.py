@@ -7,20 +7,27 @@ if TYPE_CHECKING:
     from transformers import CLIPConfig
 
 
+RESNET_PATCH = 32
+"""Pixels of the image, along a side, per row of the last feature map of CLIP's ResNets."""
+
+
 class EncoderError(ValueError):
     """An encoder that cannot be had: what was asked for, what is wrong with it, what to try next."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Everything that decides the tensor shapes of a CLIP with two vision transformers' towers."""
+    """Everything that decides the tensor shapes of a CLIP, and its activation."""
 
     image_size: int
     patch_size: int
+    """Of a ResNet ``RESNET_PATCH``."""
     dim: int
     """Width of the joint space of images and texts."""
     vision_width: int
-    vision_layers: int
+    """Width of a transformer's tokens; of a ResNet the channels that leave its stem."""
+    vision_layers: int | tuple[int, int, int, int]
+    """Blocks of a transformer, or bottlenecks in each stage of a ResNet."""
     text_width: int
     text_layers: int
     context: int = 77
@@ -28,9 +35,11 @@ class Geometry:
     vocabulary: int = 49408
     head_width: int = 64
     """Width of one attention head, the same in both towers."""
+    activation: str = "quick_gelu"
+    """Of the transformers, in the words of `transformers`; OpenAI's own models have this one."""
 
     def config(self) -> "CLIPConfig":
-        """The same as a `transformers` configuration, with OpenAI's activation."""
+        """The same as a `transformers` configuration. Of a ResNet it knows the image size alone."""
         from transformers import CLIPConfig
 
         def tower(width: int, layers: int) -> dict[str, int | str]:
@@ -40,15 +49,18 @@ class Geometry:
                 "intermediate_size": 4 * width,
                 "num_hidden_layers": layers,
                 "num_attention_heads": heads,
-                "hidden_act": "quick_gelu",
+                "hidden_act": self.activation,
+                "projection_dim": self.dim,
             }
 
         end = self.vocabulary - 1  # OpenAI's order: all words, start, end
         ids = {"bos_token_id": end - 1, "eos_token_id": end, "pad_token_id": end}
         text = {"max_position_embeddings": self.context, "vocab_size": self.vocabulary} | ids
-        vision = {"image_size": self.image_size, "patch_size": self.patch_size}
+        vision: dict[str, int | str] = {"image_size": self.image_size, "patch_size": self.patch_size}
+        if isinstance(self.vision_layers, int):
+            vision |= tower(self.vision_width, self.vision_layers)
         return CLIPConfig(
             projection_dim=self.dim,
             text_config=tower(self.text_width, self.text_layers) | text,
-            vision_config=tower(self.vision_width, self.vision_layers) | vision,
+            vision_config=vision,
         )

@@ -1,5 +1,7 @@
 """Where encoders come from: our short names, local folders, OpenAI's files and the Hugging Face hub.
 
+A folder, here or on the hub, has the layout of `transformers` or that of open_clip.
+
 Only tensors are ever read (safetensors, ``torch.load(weights_only=True)``, the tensors of a TorchScript
 archive); no file gets to run code.
 """
@@ -20,8 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from openfsar.encoders.clip import CLIP_MEAN, CLIP_STD, ClipEncoder
-from openfsar.encoders.geometry import EncoderError, Geometry
-from openfsar.encoders.openai import from_openai
+from openfsar.encoders.clip_resnet import ClipResNet
+from openfsar.encoders.geometry import RESNET_PATCH, EncoderError, Geometry
+from openfsar.encoders.openai import check_open_clip, from_openai
 from openfsar.encoders.tokens import byte_tokenizer, read_tokenizer
 from openfsar.encoders.torchscript import is_torchscript, read_tensors
 from openfsar.encoders.trainable import freeze
@@ -40,19 +43,29 @@ class Checkpoint:
     geometry: Geometry
 
 
-_B = {"dim": 512, "vision_width": 768, "vision_layers": 12, "text_width": 512, "text_layers": 12}
-_L = {"dim": 768, "vision_width": 1024, "vision_layers": 24, "text_width": 768, "text_layers": 12}
-_TINY = {"dim": 16, "vision_width": 32, "vision_layers": 2, "text_width": 32, "text_layers": 2}
+_Sizes = dict[str, Any]
+
+_B: _Sizes = {"dim": 512, "vision_width": 768, "vision_layers": 12, "text_width": 512, "text_layers": 12}
+_L: _Sizes = {"dim": 768, "vision_width": 1024, "vision_layers": 24, "text_width": 768, "text_layers": 12}
+_RN50: _Sizes = _B | {"dim": 1024, "vision_width": 64, "vision_layers": (3, 4, 6, 3)}
+_TINY: _Sizes = {"dim": 16, "vision_width": 32, "vision_layers": 2, "text_width": 32, "text_layers": 2}
+_TINY_RESNET: _Sizes = _TINY | {"vision_width": 8, "vision_layers": (1, 1, 1, 1)}
 
 KNOWN: dict[str, Checkpoint] = {
     "clip-vit-b-32": Checkpoint("openai/clip-vit-base-patch32", "MIT", Geometry(224, 32, **_B)),
     "clip-vit-b-16": Checkpoint("openai/clip-vit-base-patch16", "MIT", Geometry(224, 16, **_B)),
     "clip-vit-l-14": Checkpoint("openai/clip-vit-large-patch14", "MIT", Geometry(224, 14, **_L)),
+    "clip-rn50": Checkpoint("timm/resnet50_clip.openai", "MIT", Geometry(224, RESNET_PATCH, **_RN50)),
     "tiny": Checkpoint(None, "Apache-2.0", Geometry(32, 8, **_TINY, vocabulary=258, head_width=16)),
+    "tiny-resnet": Checkpoint(
+        None, "Apache-2.0", Geometry(64, RESNET_PATCH, **_TINY_RESNET, vocabulary=258, head_width=16)
+    ),
 }
 
+_KINDS = ("clip", "siglip")
+_OPEN_CLIP, _OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_SETTINGS = ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"]
+_SETTINGS = ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", _OPEN_CLIP]
 _WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors"]
 _PICKLED = "pytorch_model.bin"
 _DAMAGE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError)
@@ -62,8 +75,9 @@ def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0) -> ClipEn
     """The encoder of that name, in eval mode, float32, with every parameter frozen.
 
     Args:
-        name: "toyclip", a key of ``KNOWN``, a local folder in the Hugging Face layout (CLIP or SigLIP), an
-            OpenAI ``.pt`` file with a tokenizer.json beside it, or a hub name ("owner/model").
+        name: "toyclip", a key of ``KNOWN``, a local folder in the Hugging Face layout (CLIP or SigLIP) or in
+            that of open_clip (CLIP), an OpenAI ``.pt`` file with a tokenizer.json beside it, or a hub name
+            ("owner/model").
         pretrained: False builds the same geometry with random weights from ``seed`` and touches no network.
 
     Raises:
@@ -71,7 +85,7 @@ def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0) -> ClipEn
     """
     known, path = KNOWN.get(name), Path(name)
     if known and not pretrained:
-        stock = _stock(known.geometry.config(), None, seed)
+        stock = _stock(known.geometry, None, seed)
         return _finish(stock, name, pretrained, byte_tokenizer())
     if known is None and path.is_file():
         return _from_file(path, name, pretrained, seed)
@@ -96,32 +110,40 @@ def _unknown(name: str, pretrained: bool) -> str:
 
 def _download(hub: str) -> Path:
     """The local copy of a hub model, fetched where it is not there yet."""
+    folder = _fetch(hub, _SETTINGS)  # first, because they tell which of several weights are wanted
+    if _is_open_clip(folder):
+        return _fetch(hub, [*_SETTINGS, _OPEN_CLIP_WEIGHTS])
+    folder = _fetch(hub, _SETTINGS + _WEIGHTS)
+    return folder if any(folder.glob("*.safetensors")) else _fetch(hub, [*_SETTINGS, _PICKLED])
+
+
+def _fetch(hub: str, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(hub, allow_patterns=_SETTINGS + _WEIGHTS))
-        if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(hub, allow_patterns=[*_SETTINGS, _PICKLED]))
+        return Path(snapshot_download(hub, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises a dozen unrelated kinds
         raise EncoderError(
             f"cannot fetch {hub!r} from the Hugging Face hub ({_first_line(error)}); "
             f"where there is a network run `hf download {hub}`, or copy the model here and give its folder; "
             "'toyclip' needs no network"
         ) from error
-    return folder
 
 
 def _from_folder(folder: Path, name: str, pretrained: bool, seed: int) -> ClipEncoder:
     from transformers import AutoConfig
 
+    if _is_open_clip(folder):
+        return _from_open_clip(folder, name, pretrained, seed)
     settings = folder / "config.json"
     if not settings.is_file():
         raise EncoderError(
             f"{name!r}: {folder} holds no config.json; a folder in the Hugging Face layout has config.json, "
-            "model.safetensors and tokenizer.json"
+            f"model.safetensors and tokenizer.json, one in open_clip's layout {_OPEN_CLIP}, "
+            f"{_OPEN_CLIP_WEIGHTS} and tokenizer.json"
         )
     kind = _read_json(settings).get("model_type")
-    if kind not in ("clip", "siglip"):
+    if kind not in _KINDS:
         raise EncoderError(
             f"{settings} describes a model of type {kind!r}; only 'clip' and 'siglip' are encoders here"
         )
@@ -129,6 +151,32 @@ def _from_folder(folder: Path, name: str, pretrained: bool, seed: int) -> ClipEn
         AutoConfig.from_pretrained(folder), _read_weights(folder) if pretrained else None, seed, folder
     )
     mean, std = _statistics(folder, kind)
+    tokenizer, pad = read_tokenizer(folder)
+    return _finish(stock, name, pretrained, tokenizer, mean=mean, std=std, pad=pad)
+
+
+def _is_open_clip(folder: Path) -> bool:
+    """Whether only open_clip's files make an encoder; where there are both kinds the others are read."""
+    stock = folder / "config.json"
+    kind = _read_json(stock).get("model_type") if stock.is_file() else None
+    return (folder / _OPEN_CLIP).is_file() and kind not in _KINDS
+
+
+def _from_open_clip(folder: Path, name: str, pretrained: bool, seed: int) -> ClipEncoder:
+    path = folder / _OPEN_CLIP_WEIGHTS
+    if not path.is_file():
+        raise EncoderError(f"{folder} has {_OPEN_CLIP} but no {_OPEN_CLIP_WEIGHTS}; copy the weights there")
+    settings = _read_json(folder / _OPEN_CLIP)
+    try:
+        weights, geometry = from_openai(load_file(path))
+    except _DAMAGE as error:
+        raise EncoderError(f"{path} is damaged ({_first_line(error)}); copy it again") from error
+    except EncoderError as error:
+        raise EncoderError(f"{path}: {error}") from error
+    geometry = check_open_clip(settings, geometry, folder / _OPEN_CLIP)
+    stock = _stock(geometry, weights if pretrained else None, seed, path)
+    images = settings.get("preprocess_cfg") or {}
+    mean, std = images.get("mean", CLIP_MEAN), images.get("std", CLIP_STD)
     tokenizer, pad = read_tokenizer(folder)
     return _finish(stock, name, pretrained, tokenizer, mean=mean, std=std, pad=pad)
 
@@ -148,7 +196,7 @@ def _from_file(path: Path, name: str, pretrained: bool, seed: int) -> ClipEncode
     if not isinstance(state, dict):
         raise EncoderError(f"{path} holds a {type(state).__name__}, not a state dict of tensors")
     weights, geometry = from_openai(state)
-    stock = _stock(geometry.config(), weights if pretrained else None, seed, path)
+    stock = _stock(geometry, weights if pretrained else None, seed, path)
     return _finish(stock, name, pretrained, tokenizer, pad=pad)
 
 
@@ -171,9 +219,12 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except ValueError as error:
         raise EncoderError(f"{path} is not valid JSON ({error}); copy it again") from error
+    if not isinstance(content, dict):
+        raise EncoderError(f"{path} holds a {type(content).__name__}, not named settings; copy it again")
+    return content
 
 
 def _statistics(folder: Path, kind: str) -> tuple[Sequence[float], Sequence[float]]:
@@ -185,31 +236,48 @@ def _statistics(folder: Path, kind: str) -> tuple[Sequence[float], Sequence[floa
 
 
 def _stock(
-    config: "PretrainedConfig", weights: dict[str, Tensor] | None, seed: int, source: Path | None = None
+    plan: "PretrainedConfig | Geometry",
+    weights: dict[str, Tensor] | None,
+    seed: int,
+    source: Path | None = None,
 ) -> Any:
-    """The `transformers` model with these weights, or with random ones off the global generator."""
-    from transformers import AutoModel
-
-    options: dict[str, Any] = {"attn_implementation": "sdpa", "dtype": torch.float32}
+    """The model with these weights, or with random ones off the global generator."""
     if weights is None:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return AutoModel.from_config(config, **options)
+            return _build(plan)
     with torch.device("meta"):  # no time spent on random numbers that are replaced at once
-        stock = AutoModel.from_config(config, **options)
+        stock = _build(plan)
     try:
         stock.load_state_dict(
-            {name: tensor.float() for name, tensor in weights.items() if not name.endswith("position_ids")},
+            {name: _single(tensor) for name, tensor in weights.items() if not name.endswith("position_ids")},
             assign=True,
         )
     except RuntimeError as error:
         raise EncoderError(
             f"the weights of {source} do not fit its configuration: {' '.join(str(error).split())[:300]}"
         ) from error
-    for tower in (stock.text_model, stock.vision_model):
-        ids = tower.embeddings.position_ids  # the only buffers, and never saved
+    resnet = isinstance(stock, ClipResNet)
+    for tower in (stock.text_model,) if resnet else (stock.text_model, stock.vision_model):
+        ids = tower.embeddings.position_ids  # the only buffers that are never saved
         tower.embeddings.position_ids = torch.arange(ids.shape[-1]).expand_as(ids)
     return stock
+
+
+def _single(tensor: Tensor) -> Tensor:
+    """In float32; integers are counters and stay."""
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _build(plan: "PretrainedConfig | Geometry") -> Any:
+    """A `transformers` model, or what stands for one where there is none."""
+    from transformers import AutoModel
+
+    if isinstance(plan, Geometry):
+        if isinstance(plan.vision_layers, tuple):
+            return ClipResNet(plan)
+        plan = plan.config()
+    return AutoModel.from_config(plan, attn_implementation="sdpa", dtype=torch.float32)
 
 
 def _finish(stock: Any, name: str, pretrained: bool, tokenizer: Any, **options: Any) -> ClipEncoder:

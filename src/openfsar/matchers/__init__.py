@@ -3,5 +3,6 @@
 from openfsar.matchers.frames import frame_distances, squared_distances
 from openfsar.matchers.hausdorff import bi_mhm
 from openfsar.matchers.otam import otam, otam_path
+from openfsar.matchers.tuples import TupleAttention
 
-__all__ = ["bi_mhm", "frame_distances", "otam", "otam_path", "squared_distances"]
+__all__ = ["TupleAttention", "bi_mhm", "frame_distances", "otam", "otam_path", "squared_distances"]

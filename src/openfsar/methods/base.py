@@ -41,6 +41,9 @@ class FewShotMethod(nn.Module, ABC):
     support_reads_text: ClassVar[bool] = False
     """Whether ``encode`` of a support video reads the name of its class; then it is encoded once per role."""
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Sets of options by name, each complete with the defaults."""
+
     encoder: ClipEncoder
     """The towers; its ``image_size`` is what ``encode`` wants."""
 

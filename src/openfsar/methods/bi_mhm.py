@@ -20,7 +20,16 @@ from openfsar.encoders.clip import ClipEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
 from openfsar.matchers import bi_mhm, frame_distances
 from openfsar.methods.base import FewShotMethod
-from openfsar.methods.episodic import Scale, Tune, classification, episode_only, one_of, prototype_task, tuned
+from openfsar.methods.episodic import (
+    Scale,
+    Tune,
+    centred,
+    classification,
+    episode_only,
+    one_of,
+    prototype_task,
+    tuned,
+)
 from openfsar.prototypes import class_means, merge_shots
 
 
@@ -32,6 +41,8 @@ class BiMHM(FewShotMethod):
         tune: Which part of the visual tower trains.
         merge: With several shots, average "distance"s to the examples, or the examples themselves, frame by
             frame, to a "prototype" (published; K times faster).
+        centre: Whether each video's mean frame is taken away first, so that only what changes is compared: a
+            departure, see ``centred``.
         scale: Factor on the distances. The published 1 suits sums over eight frames and two directions.
         learn_scale: Whether the factor trains too.
     """
@@ -42,12 +53,14 @@ class BiMHM(FewShotMethod):
         *,
         tune: Tune = "full",
         merge: Literal["distance", "prototype"] = "distance",
+        centre: bool = False,
         scale: float = 1.0,
         learn_scale: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = tuned(encoder, tune)
         self.merge = one_of("merge", merge, "distance", "prototype")
+        self.centre = centre
         self.scale = Scale(scale, learn=learn_scale)
 
     def text(self, names: Sequence[str]) -> None:
@@ -56,7 +69,8 @@ class BiMHM(FewShotMethod):
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
     ) -> FrameFeatures:
-        return FrameFeatures(self.encoder.frames(clips))
+        frames = self.encoder.frames(clips)
+        return FrameFeatures(centred(frames) if self.centre else frames)
 
     def prepare(self, support: SupportSet) -> Task:
         if self.merge == "distance":

@@ -1,6 +1,7 @@
 """What the methods that learn from episodes alone have in common, as small parts each of them composes."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -27,12 +28,33 @@ def one_of(name: str, value: str, *allowed: str) -> str:
     return value
 
 
+def distinct(names: Sequence[str]) -> Sequence[str]:
+    """``names`` if no two are equal.
+
+    Raises:
+        ValueError: Two classes of one name cannot be told apart by words.
+    """
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise ValueError(f"class name {twice[0]!r} occurs twice; give every class a name of its own")
+    return names
+
+
 def tuned(encoder: ClipEncoder, tune: Tune) -> ClipEncoder:
     """The same encoder, frozen but for the part of its visual tower that ``tune`` names."""
     freeze(encoder)
     if one_of("tune", tune, "full", "none") == "full":
         unfreeze(encoder.vision)
     return encoder
+
+
+def centred(frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "*b T D"]:
+    """What changes in a video: its frames less their mean. A single frame stays as it is.
+
+    Our own addition. Where CLIP's features are dominated by who acts and where, as in scenes with a still
+    camera, this is what is left to compare.
+    """
+    return frames - frames.mean(-2, keepdim=True) if frames.shape[-2] > 1 else frames
 
 
 class Scale(nn.Module):

@@ -20,7 +20,16 @@ from openfsar.encoders.clip import ClipEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
 from openfsar.matchers import frame_distances, otam
 from openfsar.methods.base import FewShotMethod
-from openfsar.methods.episodic import Scale, Tune, classification, episode_only, one_of, prototype_task, tuned
+from openfsar.methods.episodic import (
+    Scale,
+    Tune,
+    centred,
+    classification,
+    episode_only,
+    one_of,
+    prototype_task,
+    tuned,
+)
 from openfsar.prototypes import class_means, merge_shots
 
 
@@ -33,6 +42,8 @@ class Otam(FewShotMethod):
         merge: With several shots, average "distance"s to the examples (published), or the examples
             themselves, frame by frame, to a "prototype" (K times faster: one alignment per class).
         smoothing: Softness of the minimum over alignments, in units of distance.
+        centre: Whether each video's mean frame is taken away first, so that only what changes is compared: a
+            departure, see ``centred``.
         scale: Factor on the distances. The published 1 suits sums over eight frames and two directions.
         learn_scale: Whether the factor trains too.
     """
@@ -44,6 +55,7 @@ class Otam(FewShotMethod):
         tune: Tune = "full",
         merge: Literal["distance", "prototype"] = "distance",
         smoothing: float = 0.1,
+        centre: bool = False,
         scale: float = 1.0,
         learn_scale: bool = False,
     ) -> None:
@@ -55,6 +67,7 @@ class Otam(FewShotMethod):
         self.encoder = tuned(encoder, tune)
         self.merge = one_of("merge", merge, "distance", "prototype")
         self.smoothing = smoothing
+        self.centre = centre
         self.scale = Scale(scale, learn=learn_scale)
 
     def text(self, names: Sequence[str]) -> None:
@@ -63,7 +76,8 @@ class Otam(FewShotMethod):
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
     ) -> FrameFeatures:
-        return FrameFeatures(self.encoder.frames(clips))
+        frames = self.encoder.frames(clips)
+        return FrameFeatures(centred(frames) if self.centre else frames)
 
     def prepare(self, support: SupportSet) -> Task:
         if self.merge == "distance":

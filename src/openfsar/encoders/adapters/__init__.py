@@ -1,6 +1,7 @@
 """Small trained parts that enter a frozen tower through the slots of its blocks."""
 
 from openfsar.encoders.adapters.bottleneck import Bottleneck
+from openfsar.encoders.adapters.multimodal import MultimodalAdapter, Scaled, TemporalPosition
 from openfsar.encoders.adapters.slots import (
     AdaptedBlock,
     Adapter,
@@ -19,5 +20,8 @@ __all__ = [
     "Attend",
     "BlockContext",
     "Bottleneck",
+    "MultimodalAdapter",
+    "Scaled",
+    "TemporalPosition",
     "TokenAdapter",
 ]

@@ -1,0 +1,154 @@
+"""TRX: ordered tuples of frames, each compared with what the tuples of a class answer to it.
+
+Perrett et al., "Temporal-Relational CrossTransformers for Few-Shot Action Recognition", CVPR 2021,
+arXiv 2101.06184. Every frame carries 0.1 of a sinusoidal position; a tuple p is the concatenation of c frames
+in their order, and for each cardinality c with its own maps W:
+
+    k(p) = LN(W_k p + b)      v(p) = W_v p
+    a(q, s)        = softmax of k(q) . k(s) / sqrt(key width) over all tuples s of all videos of a class
+    distance[q, n] = mean over the query's tuples q of |v(q) - sum_s a(q, s) v(s)|^2
+
+and the mean over cardinalities. W_v has no bias here: the weights of a softmax sum to one, so the published
+one cancels. A video of fewer frames than the largest cardinality holds its last frame, as a video player
+does, so that every part of the metric is defined for every video.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+POSITION_WEIGHT = 0.1
+
+
+class TupleAttention(nn.Module):
+    """Distances of queries to classes, whose examples answer together, however many there are.
+
+    A video of 8 frames has 28 pairs and 56 triples. For one episode of 5 ways, 5 shots and 25 queries of 8
+    frames and the published key width, the largest tensors are those of the triples, in float32: keys and
+    values of 6.5 MB each for the support and as much for the queries, 7.8 MB of weights, and the answers, 32
+    MB (queries x classes x tuples x key width), of which three copies exist at once and one is kept for the
+    gradient. Answers do not grow with the shots.
+
+    Args:
+        width: Feature width D.
+        sizes: Cardinalities: how many frames make a tuple; each counts equally.
+        key_width: Width of keys and values.
+        dropout: On frames that have their positions.
+
+    Raises:
+        ValueError: ``sizes`` is empty, repeats itself, or holds a number below 1.
+    """
+
+    def __init__(
+        self, width: int, *, sizes: Sequence[int] = (2, 3), key_width: int = 1152, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        if not sizes or len(set(sizes)) != len(sizes) or min(sizes) < 1:
+            raise ValueError(f"option sizes={list(sizes)} must be different numbers of frames from 1 up")
+        if key_width < 1:
+            raise ValueError(f"option {key_width=} must be at least 1")
+        self.least = max(sizes)
+        self.maps = nn.ModuleList([TupleMaps(width, size, key_width) for size in sizes])
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        query: Float[Tensor, "*e Q T D"],
+        exemplars: Float[Tensor, "*e X U D"],
+        labels: Int[Tensor, "*e X"],
+        way: int,
+    ) -> Float[Tensor, "*e Q N"]:
+        """Lower is nearer. Every class 0..way-1 must be among the labels; classes may differ in size.
+
+        Half precision is accumulated and returned in float32, also under autocast; float64 stays.
+        """
+        support, present = _by_class(exemplars, labels, way)
+        asking, answering = (self._positioned(frames) for frames in (query, support))
+        distances = [_distances(maps(asking), maps(answering), present) for maps in self.maps]
+        return torch.stack(distances).mean(0)
+
+    def _positioned(self, frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "*b _ D"]:
+        missing = self.least - frames.shape[-2]
+        if missing > 0:
+            frames = torch.cat([frames, frames[..., -1:, :].expand(*frames.shape[:-2], missing, -1)], -2)
+        values = frames.to(torch.promote_types(frames.dtype, torch.float32))
+        return self.dropout(values + POSITION_WEIGHT * _sinusoids(values))
+
+
+class TupleMaps(nn.Module):
+    """Keys and values of all tuples of one size.
+
+    Args:
+        width: Feature width D.
+        size: Frames of a tuple.
+        key_width: Width of keys and values.
+    """
+
+    def __init__(self, width: int, size: int, key_width: int) -> None:
+        super().__init__()
+        self.size = size
+        self.keys = nn.Linear(size * width, key_width)
+        self.norm = nn.LayerNorm(key_width)
+        self.values = nn.Linear(size * width, key_width, bias=False)
+
+    def forward(
+        self, frames: Float[Tensor, "*b T D"]
+    ) -> tuple[Float[Tensor, "*b X _"], Float[Tensor, "*b X _"]]:
+        tuples = torch.combinations(torch.arange(frames.shape[-2], device=frames.device), self.size)
+        keys, values = (self._map(layer, frames, tuples) for layer in (self.keys, self.values))
+        scale, shift = self.norm.weight.to(keys.dtype), self.norm.bias.to(keys.dtype)
+        return F.layer_norm(keys, self.norm.normalized_shape, scale, shift, self.norm.eps), values
+
+    def _map(
+        self, layer: nn.Linear, frames: Float[Tensor, "*b T D"], tuples: Int[Tensor, "X _"]
+    ) -> Float[Tensor, "*b X _"]:
+        """``layer`` of the concatenated frames of each tuple.
+
+        That is a sum of one map per slot. A frame is mapped once for each slot, not once for each tuple it
+        stands in: at 8 frames a seventh of the multiplications for triples, two sevenths for pairs.
+        """
+        total = frames.new_zeros(()) if layer.bias is None else layer.bias.to(frames.dtype)
+        for slot, weight in enumerate(layer.weight.unflatten(1, (self.size, -1)).unbind(1)):
+            mapped = F.linear(frames.to(weight.dtype), weight).to(frames.dtype)
+            total = total + mapped[..., tuples[:, slot], :]
+        return total
+
+
+def _distances(
+    query: tuple[Float[Tensor, "*e Q X D"], Float[Tensor, "*e Q X D"]],
+    support: tuple[Float[Tensor, "*e N K _ D"], Float[Tensor, "*e N K _ D"]],
+    present: Bool[Tensor, "*e N K"],
+) -> Float[Tensor, "*e Q N"]:
+    """From keys and values: X tuples per query, K videos per class, some of which are only padding."""
+    (asked, own), (keys, values) = query, support
+    hidden = ~present.repeat_interleave(keys.shape[-2], -1)[..., None, :, :]  # *e 1 N K*tuples
+    with torch.autocast(keys.device.type, enabled=False):  # distances are differences of like numbers
+        scores = asked.flatten(-3, -2) @ keys.flatten(-4, -2).mT / math.sqrt(keys.shape[-1])
+        scores = scores.unflatten(-1, hidden.shape[-2:])  # *e Q*X N K*tuples
+        weights = scores.masked_fill(hidden, -math.inf).softmax(-1)
+        answers = weights.transpose(-3, -2) @ values.flatten(-3, -2)  # *e N Q*X D
+    gaps = (own.flatten(-3, -2)[..., None, :, :] - answers).square().sum(-1)
+    return gaps.unflatten(-1, asked.shape[-3:-1]).mean(-1).mT
+
+
+def _by_class(
+    videos: Float[Tensor, "*e X U D"], labels: Int[Tensor, "*e X"], way: int
+) -> tuple[Float[Tensor, "*e N K U D"], Bool[Tensor, "*e N K"]]:
+    """The videos of each class, padded with those of others to the largest class; and which are its own."""
+    members = labels[..., None, :] == torch.arange(way, device=labels.device)[:, None]
+    shots = int(members.sum(-1).max())
+    order = members.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[..., :shots]
+    chosen = videos.flatten(-2).take_along_dim(order.flatten(-2)[..., None], -2)
+    padded = chosen.unflatten(-1, videos.shape[-2:]).unflatten(-3, (way, shots))
+    return padded, members.gather(-1, order)
+
+
+def _sinusoids(frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "T D"]:
+    """Sines in even and cosines in odd channels, of wavelengths from 2 pi to 20,000 pi frames."""
+    step, channel = (torch.arange(n, device=frames.device, dtype=frames.dtype) for n in frames.shape[-2:])
+    angles = step[:, None] * 10000.0 ** -((channel - channel % 2) / frames.shape[-1])
+    return torch.where(channel % 2 == 0, angles.sin(), angles.cos())
