@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from openfsar.data.files import clear_partial
 from openfsar.engine import checkpoint as module
 from openfsar.engine.checkpoint import (
     Checkpoint,
     CheckpointError,
     History,
-    clear_partial,
     load_checkpoint,
     load_trained_state,
     save_checkpoint,

@@ -19,11 +19,12 @@ def ls() -> None:
         openfsar ls
     """
     from openfsar.encoders.weights import KNOWN
-    from openfsar.methods.zoo import METHODS
+    from openfsar.methods.zoo import ALIASES, METHODS
     from openfsar.toy.dataset import TOY_SETS
 
     console = Console()
-    _show(console, "methods", {name: _first_line(kind) for name, kind in METHODS.items()})
+    presets = {name: f"{method} with preset {preset!r}" for name, (method, preset) in ALIASES.items()}
+    _show(console, "methods", {name: _first_line(kind) for name, kind in METHODS.items()} | presets)
     _show(console, "encoders", _encoders(KNOWN))
     counts = {
         kind: {split: len(names) for split, names in toy.classes.items()} for kind, toy in TOY_SETS.items()
@@ -47,7 +48,7 @@ def _encoders(known: "Mapping[str, Checkpoint]") -> dict[str, str]:
     return (
         toy
         | hub
-        | {"FOLDER, FILE.pt or OWNER/NAME": "any CLIP or SigLIP in the Hugging Face or OpenAI layout"}
+        | {"FOLDER, FILE.pt or OWNER/NAME": "CLIP or SigLIP in the layout of Hugging Face, open_clip, OpenAI"}
     )
 
 

@@ -1,6 +1,7 @@
 """Clips to frame features, and class names to text features."""
 
 from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.clip_resnet import ModifiedResNet
 from openfsar.encoders.geometry import EncoderError, Geometry
 from openfsar.encoders.prompts import TEMPLATES, humanise
 from openfsar.encoders.tiny import tiny_encoder
@@ -22,6 +23,7 @@ __all__ = [
     "ClipEncoder",
     "EncoderError",
     "Geometry",
+    "ModifiedResNet",
     "ParameterCount",
     "TextTower",
     "VisionTower",
