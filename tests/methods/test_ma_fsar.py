@@ -217,6 +217,17 @@ def test_impossible_options_are_refused(options: dict, message: str) -> None:
         build("ma-fsar", tiny_encoder(), **options)
 
 
+def test_a_resnet_has_no_place_for_adapters_but_trains_whole() -> None:
+    with pytest.raises(ValueError, match="'adapters' needs a transformer.*tune='full'"):
+        build("ma-fsar", load_encoder("tiny-resnet", pretrained=False))
+    method = build("ma-fsar", load_encoder("tiny-resnet", pretrained=False), tune="full")
+    assert {"guidance.attention.in_proj_weight", "encoder.vision.conv1.weight"} <= method.learnt
+    dice = torch.Generator().manual_seed(0)
+    videos = torch.randint(0, 256, (6, 2, 3, 64, 64), dtype=torch.uint8, generator=dice)
+    task = Episode(videos[:3], torch.arange(3), videos[3:], torch.arange(3), NAMES)
+    assert method(task)["loss"].isfinite() and method.logits(task).shape == (3, 3)
+
+
 def test_ma_clip_is_the_preset_of_the_first_version() -> None:
     first = build("ma-clip", tiny_encoder())
     assert first.spec.method == "ma-fsar" and first.spec.options["prompt"] == "name"

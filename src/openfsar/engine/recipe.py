@@ -155,9 +155,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        beside = sorted(p.name for p in path.parent.glob("*.yaml"))
-        hint = f"beside it lie {', '.join(beside)}" if beside else "recipes/ of a checkout holds some to copy"
-        raise RecipeError(f"{path} cannot be read ({error.__class__.__name__}); {hint}") from None
+        known = sorted(str(p) for p in path.parent.rglob("*.yaml"))
+        hint = _nearest(str(path), known) if known else "recipes/ of a checkout holds some to copy"
+        raise RecipeError(f"{path} cannot be read ({type(error).__name__}); {hint}") from None
     values = _read(text, str(path))
     for override in overrides:
         _override(values, override)
