@@ -74,9 +74,8 @@ class ClipEncoder(nn.Module):
         self.dim: int = stock.config.projection_dim if self.text_tower.causal else self.vision.width
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
-        self._known: dict[
-            tuple[bool | str, ...], dict[str, Tensor]
-        ] = {}  # kind, templates -> name -> feature
+        self._known: dict[tuple[bool | str, ...], dict[str, Tensor]] = {}
+        """Text features by (unit or not, *templates) and name."""
         self._known_at: list[tuple[int, int]] = []
 
     def normalise(self, clips: UInt8[Tensor, "B T C H W"]) -> Float[Tensor, "B T C H W"]:

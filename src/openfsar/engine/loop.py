@@ -121,6 +121,16 @@ class Loop:
                     self._evaluate(display)
                 if due or self.step % recipe.checkpoint_every == 0:
                     self._checkpoint()
+        self._leave()
+
+    def _leave(self) -> None:
+        """End trackers and the process group, in an order that cannot hang.
+
+        The wrapper of several processes holds the group. Were it the last to do so, torch would free the
+        group under the interpreter's lock, for which the group's own thread may be waiting: a deadlock.
+        """
+        self.model = self.method
+        self.accelerator.free_memory()
         self.accelerator.end_training()
 
     def _share(self, step: int) -> range:

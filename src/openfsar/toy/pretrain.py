@@ -282,9 +282,7 @@ def pretrain(config: PretrainConfig) -> None:
                 print(json.dumps({"step": step, "loss": round(loss.item(), 4), "seconds": round(elapsed)}))
     write_folder(config.out, model, tokenizer)
     quality = measure(model, tokenizer) | {"seconds": round(spent + time.time() - started)}
-    settings = {
-        key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()
-    }
+    settings = {key: value for key, value in asdict(config).items() if key != "out"}
     (config.out / "pretraining.json").write_text(
         json.dumps({"settings": settings, "quality": quality}, indent=1)
     )
