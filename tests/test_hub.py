@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -60,6 +61,15 @@ def test_a_trained_method_on_a_pretrained_encoder_stores_the_learnt_part_alone(t
     again = hub.load(tmp_path / "model")
     assert torch.equal(frames(again), frames(method)) and torch.equal(again.scale.log, method.scale.log)
     assert again.encoder.pretrained and again.learnt == method.learnt
+
+
+@pytest.mark.slow
+def test_adapters_of_ma_fsar_on_vit_b_16_fit_in_80_megabytes(tmp_path: Path) -> None:
+    method = create("ma-fsar", encoder="clip-vit-b-16", pretrained=False)
+    method.spec = replace(method.spec, pretrained=True)  # as with OpenAI's weights; sizes are the same
+    hub.save(method, tmp_path)
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert 4 * 18_537_728 < size < 80e6
 
 
 def test_a_method_that_learnt_nothing_stores_nothing_and_comes_back(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ NARROWER = {
 """Parts that may know less than everything below them."""
 
 FORBIDDEN = {"torchvision", "torchaudio", "decord", "mmcv", "pytorchvideo", "open_clip", "timm", "__future__"}
-LAZY = {"transformers", "accelerate", "matplotlib", "huggingface_hub", "jinja2", "tensorboard"}
+LAZY = {"transformers", "accelerate", "matplotlib", "huggingface_hub", "jinja2", "tensorboard", "peft"}
 """Costly to import; none of them may load with the package itself."""
 
 

@@ -88,6 +88,16 @@ def test_eval_measures_a_method_by_name_beside_zero_shot(
         assert [row["method"] for row in csv.DictReader(file)] == ["protonet", "zero-shot"] * 2
 
 
+def test_eval_can_choose_the_share_of_the_names_first(
+    videos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(videos), "--way", "2", "--episodes", "20", "--choose-text-share"]
+    assert main(["eval", "protonet", *options]) == 0
+    assert "share of the class names: 0" in capsys.readouterr().out
+    assert main(["eval", "zero-shot", *options]) == 1
+    assert "leave out --choose-text-share" in capsys.readouterr().err
+
+
 def test_eval_without_data_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "otam"]) == 1
     assert "give --data" in capsys.readouterr().err

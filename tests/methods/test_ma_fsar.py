@@ -12,7 +12,7 @@ from openfsar.encoders.trainable import count_parameters
 from openfsar.encoders.weights import load_encoder
 from openfsar.episode import Episode, SupportSet
 from openfsar.methods.base import FewShotMethod
-from openfsar.methods.ma_fsar import GuidedFeatures
+from openfsar.methods.fusion import RefinedFeatures
 from openfsar.methods.zoo import build
 from openfsar.objectives import multi_positive_kl
 from openfsar.prototypes import TextGuidance
@@ -146,7 +146,17 @@ def test_scores_are_logarithms_of_the_mixed_probabilities(alpha: float) -> None:
     near = (-2 * method.matcher(query.frames, prepared)).softmax(-1)
     cosines = F.normalize(query.raw.mean(1), dim=-1) @ F.normalize(text, dim=-1).T
     named = (method.encoder.logit_scale.exp() * cosines).softmax(-1)
-    close(method.logits(task).exp(), alpha * named + (1 - alpha) * near)
+    close(method.logits(task).softmax(-1), alpha * named + (1 - alpha) * near)
+
+
+def test_the_prediction_may_have_another_share_than_the_loss() -> None:
+    paper, other = make(alpha=0.3), make(alpha=0.3, text_share=0.9)
+    assert paper.text_share == 0.3
+    assert torch.equal(paper(episode())["loss"], other(episode())["loss"])
+    close(other.logits(episode()), make(alpha=0.9).logits(episode()))
+    assert make(names=False).text_share == 0
+    with pytest.raises(ValueError, match="names=False never reads"):
+        make(names=False).read(NAMES)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_three_parts() -> None:
@@ -190,7 +200,7 @@ def test_shots_are_merged_behind_or_in_front_of_the_prototype_layer() -> None:
     behind, front = make(), make(merge="before")
     text, labels = behind.text(NAMES), torch.tensor([0, 1, 2, 0])
     features = behind.encode(clips(4, seed=1), text[labels])
-    assert isinstance(features, GuidedFeatures)
+    assert isinstance(features, RefinedFeatures)
     one = behind.prepare(SupportSet(features, labels, 3, text)).exemplars.frames
     other = front.prepare(SupportSet(features, labels, 3, text)).exemplars.frames
     close(one[0], features.frames[[0, 3]].mean(0))

@@ -38,8 +38,8 @@ def close(actual: Tensor, expected: Tensor) -> None:
 def test_trx_scores_by_tuple_attention_on_the_frames_of_the_tower() -> None:
     method, task = make("trx", scale=0.5, sizes=[2], key_width=24), episode(frames=3)
     frames = [method.encoder.frames(task.query), method.encoder.frames(task.support)]
-    assert method.attention.maps[0].keys.weight.shape == (24, 2 * 16)
-    close(method.logits(task), -method.scale(method.attention(*frames, UNEVEN, 3)))
+    assert method.matcher.attention.maps[0].keys.weight.shape == (24, 2 * 16)
+    close(method.logits(task), -method.scale(method.matcher.attention(*frames, UNEVEN, 3)))
 
 
 @torch.no_grad()
@@ -51,7 +51,7 @@ def test_trx_s_loss_is_a_mean_over_queries() -> None:
 
 def test_trx_trains_its_maps_even_where_the_tower_is_frozen() -> None:
     learnt = make("trx", tune="none").learnt
-    assert len(learnt) == 10 and all(name.startswith("attention.maps.") for name in learnt)
+    assert len(learnt) == 10 and all(name.startswith("matcher.attention.maps.") for name in learnt)
     assert any(name.startswith("encoder.vision.") for name in make("trx").learnt)
 
 

@@ -1,14 +1,19 @@
 """Every recipe is parsed strictly, complete, trainable, and claims only what the table of results says."""
 
 import re
+import shlex
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 import torch
 
+from openfsar.cli.main import VERBS
+from openfsar.cli.parser import parse
 from openfsar.data.dataset import VideoDataset
 from openfsar.data.manifest import Manifest, VideoRecord
+from openfsar.data.splits import BENCHMARKS
 from openfsar.encoders.tiny import tiny_encoder
 from openfsar.engine.recipe import Recipe, load_recipe
 from openfsar.engine.results import read_results
@@ -21,6 +26,10 @@ ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in RECIPES]
 every_recipe = pytest.mark.parametrize("path", RECIPES, ids=NAMES)
+DIALS = ("5-shot", "released")
+"""What else a header may hold: words to put behind the command."""
+REAL = [path for path in RECIPES if path.stem in BENCHMARKS]
+every_benchmark = pytest.mark.parametrize("path", REAL, ids=[f"{p.parent.name}/{p.stem}" for p in REAL])
 
 
 class Noise(VideoDataset):
@@ -41,9 +50,10 @@ def noise(split: str, recipe: Recipe) -> Noise:
 
 
 def header(path: Path) -> dict[str, str]:
-    lines = [line[1:].strip() for line in path.read_text().splitlines() if line.startswith("#")]
-    pairs = [line.partition(":")[::2] for line in lines[1:]]
-    return {key.strip(): value.strip() for key, value in pairs}
+    """The lines between the first one and the first key; one that is indented continues the one above it."""
+    _, *lines = path.read_text().partition("\n\n")[0].replace("\n#  ", " ").splitlines()
+    pairs = [line.removeprefix("# ").partition(":")[::2] for line in lines]
+    return {key: " ".join(value.split()) for key, value in pairs}
 
 
 def test_there_are_recipes_for_every_trainable_method_on_both_toy_sets() -> None:
@@ -56,7 +66,7 @@ def test_there_are_recipes_for_every_trainable_method_on_both_toy_sets() -> None
 def test_a_recipe_lies_where_its_label_says_and_spells_out_every_option(path: Path) -> None:
     recipe = load_recipe(path)
     assert path == ROOT / "recipes" / f"{recipe.label}.yaml"
-    assert recipe.options == resolve_options(recipe.method, {}) | recipe.options
+    assert recipe.options == resolve_options(recipe.method, recipe.options)
     assert recipe.select == "val"
     assert recipe.data in TOY_SETS or recipe.data.startswith("data/")
 
@@ -64,11 +74,48 @@ def test_a_recipe_lies_where_its_label_says_and_spells_out_every_option(path: Pa
 @every_recipe
 def test_a_header_gives_paper_command_and_figures(path: Path) -> None:
     said = header(path)
-    assert list(said) == ["paper", "command", "published", "ours"]
+    assert path.read_text().startswith("# ")
+    assert [key for key in said if key not in DIALS] == ["paper", "command", "published", "ours"]
+    assert all(said.values())
     train, evaluate = said["command"].split(" && ")
     name = path.relative_to(ROOT).as_posix()
     assert train == f"openfsar train {name}"
     assert evaluate == f"openfsar eval runs/{path.parent.name}-{path.stem}"
+
+
+def test_there_are_recipes_of_both_clip_methods_for_every_benchmark() -> None:
+    expected = {f"recipes/{method}/{data}.yaml" for method in ("clip-fsar", "ma-fsar") for data in BENCHMARKS}
+    assert expected <= set(NAMES)
+
+
+@every_benchmark
+def test_a_benchmark_recipe_says_figures_and_reads_its_own_data(path: Path) -> None:
+    recipe = load_recipe(path)
+    published = header(path)["published"]
+    assert re.search(r"ViT-B/16 \d\d\.\d / \d\d\.\d", published) and "table" in published
+    assert (recipe.data, recipe.cache) == (f"data/{path.stem}/manifest.csv", f"data/{path.stem}-frames")
+    assert recipe.encoder == "clip-vit-b-16"
+
+
+@every_benchmark
+def test_the_5_shot_line_of_a_header_is_a_command_and_makes_it_5_shot(path: Path) -> None:
+    train, evaluate = (shlex.split(line) for line in header(path)["5-shot"].split(" && "))
+    _, given = parse(VERBS, train[1:])
+    assert given["recipe"] == path.relative_to(ROOT)
+    before, after = load_recipe(path), load_recipe(path, given["changes"])
+    assert after == replace(before, shot=5, eval_shot=5)
+    _, asked = parse(VERBS, evaluate[1:])
+    assert (asked["run"], asked["shot"]) == (str(given["out"]), 5)
+    assert given["out"] != Path("runs") / f"{path.parent.name}-{path.stem}"  # that holds the 1-shot run
+
+
+@every_benchmark
+def test_the_released_line_of_a_header_sets_the_preset_of_that_name(path: Path) -> None:
+    presets = METHODS[path.parent.name].presets
+    line = header(path).get("released", "")
+    assert bool(line) == ("released" in presets)
+    recipe = load_recipe(path, list(takewhile(lambda word: "=" in word, shlex.split(line))))
+    assert presets.get("released", {}).items() <= recipe.options.items()
 
 
 @every_recipe

@@ -15,20 +15,34 @@ from torch import Tensor
 from openfsar.classifier import FewShotVideoClassifier
 from openfsar.classifier.encode import read_clip
 from openfsar.data.manifest import VideoRecord
-from openfsar.engine.checkpoint import History
+from openfsar.engine.cost import Cost
 from openfsar.engine.evaluate import Result
 from openfsar.engine.page import Accuracy, Alignment, Curve, Named, Report, Score, Tile
 from openfsar.engine.recipe import Recipe
 from openfsar.engine.report import build_report
+from openfsar.engine.train import TrainResult
 from openfsar.matchers import frame_distances, otam, otam_path
+from openfsar.methods.matching import changes
 
 COMPARES = {
     "zero-shot": "the mean frame with the words",
     "protonet": "the mean frame with the examples",
     "otam": "what changes, frame after frame, with the examples",
+    "clip-fsar": "the same, with examples that read their name; the whole visual tower trains",
+    "ma-fsar": "the same, with adapters that see time and names in a frozen tower",
 }
 SIDE = 96
 """Pixels of the pictures on the page."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found of one system; training is absent for the untrained ones."""
+
+    before: Result
+    after: Result | None = None
+    run: TrainResult | None = None
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +50,8 @@ class Story:
     """Everything the demo found."""
 
     recipe: Recipe
-    before: Mapping[str, Result]
-    after: Result
-    history: History
+    """Of the system that the classifier uses."""
+    found: Mapping[str, Found]
     classifier: FewShotVideoClassifier
     examples: Sequence[VideoRecord]
     """What the classifier was fitted on, in its order."""
@@ -50,18 +63,20 @@ class Story:
 
 def tell(story: Story, path: Path, *, seconds: float) -> Path:
     """Write the page; ``seconds`` is how long the demo took."""
-    before, after = story.before["otam"], story.after
+    found = story.found[story.recipe.method]
+    assert found.after is not None and found.run is not None  # the classifier's system was trained
+    before, after = found.before, found.after
     took = f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
-    train, validation = story.history.train, story.history.validation
+    train, validation = found.run.history.train, found.run.history.validation
     named = _named(story)
     right = sum(video.ranking[0][0] == video.truth for video in named)
     report = Report(
         title="What a few examples are worth",
         lead=(
-            f"In {story.recipe.steps} steps a small CLIP learned to compare videos of 64 motions frame by "
-            f"frame. Then it met {len(after.classes)} motions it had never seen, with {after.shot} example "
-            f"each: of {after.way} it now picks the right one in {100 * after.accuracy:.0f} % of the cases, "
-            f"before training in {100 * before.accuracy:.0f} %."
+            f"In {story.recipe.steps} steps adapters in a small CLIP learned to compare videos of 64 motions "
+            f"frame by frame. Then it met {len(after.classes)} motions it had never seen, with {after.shot} "
+            f"example each: of {after.way} it now picks the right one in {100 * after.accuracy:.0f} % of the "
+            f"cases, before training in {100 * before.accuracy:.0f} %."
         ),
         tiles=[
             Tile(
@@ -77,8 +92,10 @@ def tell(story: Story, path: Path, *, seconds: float) -> Path:
             f"toy-motion, {after.episodes:,} episodes"
         ),
         scores=[
-            Score(name, COMPARES[name], _accuracy(result), _accuracy(after) if name == "otam" else None)
-            for name, result in story.before.items()
+            Score(
+                name, COMPARES[name], _accuracy(it.before), _accuracy(it.after) if it.after else None, it.cost
+            )
+            for name, it in story.found.items()
         ],
         chance=1 / after.way,
         loss=Curve([int(e["step"]) for e in train], [float(e["loss"]) for e in train]),
@@ -91,7 +108,7 @@ def tell(story: Story, path: Path, *, seconds: float) -> Path:
         classes=after.classes,
         alignments=_alignments(story),
         named=named,
-        facts=_facts(story) | {"time": took},
+        facts=_facts(story, after, found.run) | {"time": took},
     )
     return build_report(report, path)
 
@@ -122,7 +139,7 @@ def _alignments(story: Story) -> list[Alignment]:
     ]
     with torch.no_grad():
         queries = method.encode(torch.stack(clips).to(method.encoder.logit_scale.device)).frames.cpu()
-    tables = frame_distances(queries, classifier.features_.frames)
+    tables = frame_distances(changes(queries), changes(classifier.features_.frames))
     nearest = otam(tables).argmin(-1).tolist()
     return [
         Alignment(
@@ -137,8 +154,8 @@ def _alignments(story: Story) -> list[Alignment]:
     ]
 
 
-def _facts(story: Story) -> dict[str, str]:
-    recipe, after = story.recipe, story.after
+def _facts(story: Story, after: Result, run: TrainResult) -> dict[str, str]:
+    recipe = story.recipe
     return {
         "versions": f"openfsar {version('openfsar')}, torch {torch.__version__}, "
         f"Python {platform.python_version()}",
@@ -149,7 +166,8 @@ def _facts(story: Story) -> dict[str, str]:
             f"{recipe.steps} steps of one {recipe.way}-way {recipe.shot}-shot episode with {recipe.query} "
             f"queries per class, {recipe.optimizer}, learning rate {recipe.lr:g}, {recipe.schedule}"
         ),
-        "selection": f"best of {len(story.history.validation)} evaluations on the {recipe.select} classes",
+        "selection": f"best of {len(run.history.validation)} evaluations on the {recipe.select} classes",
+        "share of the names": str(run.text_share),
         "evaluation": f"{after.encodes} videos encoded in {after.seconds_encode:.1f} s, "
         f"{after.episodes:,} episodes matched in {after.seconds_match:.1f} s",
         "seed": str(recipe.seed),

@@ -29,6 +29,7 @@ def evaluate(
     frames: int | None = None,
     seed: int = 0,
     protocol: Literal["cached", "paper"] = "cached",
+    choose_text_share: bool = False,
     results: Path | None = None,
     device: str | None = None,
     json: bool = False,
@@ -47,6 +48,7 @@ def evaluate(
         frames: Frames sampled per video; by default as in training, or 8.
         seed: The same seed draws the same tasks.
         protocol: cached encodes every video once; paper samples its frames anew for every task (slow).
+        choose_text_share: First choose how much the class names count, on the classes of the split val.
         results: Append a line per system to this CSV file.
         device: Where to compute, such as cpu or cuda; by default the fastest there is.
         json: Print JSON with everything that was found instead of a table.
@@ -63,7 +65,10 @@ def evaluate(
     method = load_method(run, encoder=encoder)
     trained = _recipe(run)
     recipe = _with_data(trained, method, data, run)
-    videos = open_videos(replace(recipe, frames=frames or recipe.frames), method, split, progress=not json)
+    recipe = replace(recipe, frames=frames or recipe.frames)
+    videos = open_videos(recipe, method, split, progress=not json)
+    if choose_text_share:
+        _choose_text_share(method, recipe, way=way, shot=shot, device=device, progress=not json)
     systems = {method.spec.method: method}
     if method.spec.method != "zero-shot":
         spec = method.spec
@@ -108,6 +113,24 @@ def _with_data(trained: "Recipe | None", method: "FewShotMethod", data: str | No
     if data is None:
         raise RunError(f"{run} says nothing about data; give --data, such as --data toy-motion")
     return Recipe(method.spec.method, data)
+
+
+def _choose_text_share(
+    method: "FewShotMethod", recipe: "Recipe", *, way: int, shot: int, device: str | None, progress: bool
+) -> None:
+    """Leave the method with the share that is best on the validation classes, and say what was found."""
+    from openfsar.engine.fusion import choose_text_share
+    from openfsar.engine.train import open_videos
+    from openfsar.methods.fusion import FusedMethod
+
+    if not isinstance(method, FusedMethod):
+        raise RunError(
+            f"{method.spec.method} does not fuse names with examples; leave out --choose-text-share"
+        )
+    videos = open_videos(recipe, method, "val", progress=progress)
+    chosen = choose_text_share(method, videos, way=way, shot=shot, device=device, progress=progress)
+    if progress:
+        Console().print(f"share of the class names: {chosen}")
 
 
 def _table(found: "list[Result]") -> Table:

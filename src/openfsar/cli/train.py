@@ -30,4 +30,6 @@ def train(
     with stage("trained") as said:
         result = run(loaded, folder, resume=not fresh, progress=True)
         said.append(f"best model -> {result.best}")
+    if result.text_share is not None:
+        print(f"share of the class names chosen on the {result.select} classes: {result.text_share}")
     print(f"next: openfsar eval {folder}")

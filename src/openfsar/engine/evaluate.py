@@ -19,7 +19,7 @@ from openfsar.data.episodes import EpisodePlan, EpisodeSampler
 from openfsar.encoders.trainable import count_parameters
 from openfsar.engine.live import bar
 from openfsar.engine.metrics import class_accuracy, confusion_matrix, episode_accuracy, mean_interval
-from openfsar.episode import FrameFeatures, Record, SupportSet
+from openfsar.episode import FrameFeatures, Record, SupportSet, Task
 from openfsar.methods.base import FewShotMethod
 
 VIDEOS_PER_BATCH = 16
@@ -129,7 +129,7 @@ def evaluate(
         groups=dataset.groups,
         names=dataset.classes,
     ).plan(episodes)
-    with _evaluating(method, device), bar(progress) as display:
+    with evaluating(method, device), bar(progress) as display:
         if protocol == "cached":
             began = time.perf_counter()
             total = display.add_task("encoding videos", total=len(dataset))
@@ -186,26 +186,35 @@ def match(
     *,
     advance: Callable[[int], object] = lambda n: None,
 ) -> Int[Tensor, "E Q"]:
-    """The class, 0..way-1, that each query of each episode is nearest to; queries ordered by class.
+    """The class, 0..way-1, that each query of each episode is nearest to; queries ordered by class."""
+    predictions = []
+    for query, task in tasks(method, bank, plan, batch):
+        with torch.inference_mode():
+            predictions.append(method.score(query, task).argmax(-1))
+        advance(len(query))
+    return torch.cat(predictions).cpu()
 
-    Episodes are matched ``batch`` at a time. One takes ``4 T D (S + Q)`` bytes of gathered features (160 kB
-    for 5-way 1-shot with one query per class, 8 x 512) and what the method's ``score`` needs, for a frame
-    matcher a few times ``4 Q S T U`` (6 kB).
+
+def tasks(
+    method: FewShotMethod, bank: FeatureBank, plan: EpisodePlan, batch: int = EPISODES_PER_BATCH
+) -> Iterator[tuple[FrameFeatures, Task]]:
+    """What ``score`` takes, for ``batch`` episodes at a time, gathered from the bank.
+
+    An episode takes ``4 T D (S + Q)`` bytes of gathered features (160 kB for 5-way 1-shot with one query per
+    class, 8 x 512) and what the method's ``score`` needs, for a frame matcher a few times ``4 Q S T U`` (6
+    kB).
     """
     way, shot = plan.support.shape[1:]
     device = bank.query.frames.device
     labels = torch.arange(way, device=device).repeat_interleave(shot)
-    predictions = []
-    with torch.inference_mode():
-        for start in range(0, len(plan), batch):
-            part = plan[start : start + batch]
+    for start in range(0, len(plan), batch):
+        part = plan[start : start + batch]
+        with torch.inference_mode():
             support = bank.support[part.support.flatten(1).to(device)]
             text = None if bank.text is None else bank.text[part.classes.to(bank.text.device)]
             task = method.prepare(SupportSet(support, labels.expand(len(part), -1), way, text))
-            scores = method.score(bank.query[part.query.flatten(1).to(device)], task)
-            predictions.append(scores.argmax(-1))
-            advance(len(part))
-    return torch.cat(predictions).cpu()
+            query = bank.query[part.query.flatten(1).to(device)]
+        yield query, task
 
 
 def _match_resampled(
@@ -290,7 +299,7 @@ def _ahead(function: Callable[[A], B], items: Iterable[A], *, limit: int) -> Ite
 
 
 @contextmanager
-def _evaluating(method: FewShotMethod, device: torch.device | str | None) -> Iterator[None]:
+def evaluating(method: FewShotMethod, device: torch.device | str | None) -> Iterator[None]:
     """Eval mode on ``device``; afterwards every submodule is in the mode and the place it was."""
     modes = {module: module.training for module in method.modules()}
     home = next(method.parameters()).device

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from openfsar.engine.cost import Cost
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -35,6 +37,8 @@ class Score:
     """What the system compares, in a few words."""
     before: Accuracy | None
     after: Accuracy | None = None
+    cost: Cost | None = None
+    """Of training it."""
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,9 @@ class Recipe:
     """Evaluations without a new best after which training stops early; 0 never does."""
     select: Literal["val", "test"] = "val"
     """Split that picks the best model. test is for comparing with papers that did so; results say it."""
+    choose_text_share: bool = False
+    """Whether the share of the class names in the best model's predictions is chosen anew when training ends,
+    on the classes of ``select``."""
     checkpoint_every: int = 50
     """Optimiser steps between checkpoints; every evaluation writes one too."""
     workers: int = 2

@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from openfsar import hub
 from openfsar.data.dataset import VideoDataset
 from openfsar.data.frames import build_frame_cache
 from openfsar.data.manifest import read_manifest
 from openfsar.engine.checkpoint import History
+from openfsar.engine.fusion import TextShare, choose_text_share
 from openfsar.engine.loop import Loop, join_processes
-from openfsar.engine.recipe import Recipe
+from openfsar.engine.recipe import Recipe, RecipeError
 from openfsar.methods.base import FewShotMethod
+from openfsar.methods.fusion import FusedMethod
 from openfsar.methods.zoo import create
 from openfsar.toy.dataset import TOY_SETS, make_toy
 
@@ -25,6 +28,8 @@ class TrainResult:
     history: History
     select: str
     """"test" warns that ``accuracy`` was selected on the classes it is measured on."""
+    text_share: TextShare | None
+    """How much class names count in the best model; None where the recipe does not choose."""
 
     @property
     def accuracy(self) -> float:
@@ -33,7 +38,8 @@ class TrainResult:
 
 
 def train(recipe: Recipe, out: Path, *, resume: bool = True, progress: bool = True) -> TrainResult:
-    """Train by a recipe; ``out`` receives ``best`` (a model), ``last.pt``, ``history.json``, ``recipe.yaml``.
+    """Train by a recipe; ``out`` receives ``best`` (a model), ``last.pt``, ``history.json``, ``recipe.yaml``,
+    and ``text-share.json`` where the recipe chooses one.
 
     Args:
         resume: Go on from ``last.pt`` if there is one; False starts over.
@@ -94,6 +100,27 @@ def fit(
     progress: bool = True,
 ) -> TrainResult:
     """``train`` with a method and data sets that exist already; the recipe's keys about them are not read."""
+    if recipe.choose_text_share and not isinstance(method, FusedMethod):
+        raise RecipeError(
+            f"choose_text_share=true needs a method that fuses names with examples, and {recipe.method} is "
+            "none; set it to false"
+        )
     loop = Loop(method, recipe, training, selection, out, progress=progress)
     loop.run(resume=resume)
-    return TrainResult(out / "best", loop.last, loop.history, recipe.select)
+    share = None
+    if recipe.choose_text_share and loop.leads:
+        best = hub.load(out / "best")
+        assert isinstance(best, FusedMethod)  # as method is
+        share = choose_text_share(
+            best,
+            selection,
+            way=recipe.eval_way,
+            shot=recipe.eval_shot,
+            query=recipe.eval_query,
+            episodes=recipe.eval_episodes,
+            device=loop.accelerator.device,
+            progress=progress,
+        )
+        hub.save(best, out / "best")
+        share.save(out / "text-share.json")
+    return TrainResult(out / "best", loop.last, loop.history, recipe.select, share)

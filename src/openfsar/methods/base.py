@@ -85,8 +85,8 @@ class FewShotMethod(nn.Module, ABC):
         return self.losses(batch)
 
     @final
-    def logits(self, episode: Episode) -> Float[Tensor, "Q N"]:
-        """``encode``, ``prepare`` and ``score`` in one call, for people who hold tensors."""
+    def embed(self, episode: Episode) -> tuple[FrameFeatures, Task]:
+        """``encode`` and ``prepare``: what ``score`` takes, for people who hold tensors."""
         text = self.text(episode.classes)
         if self.support_reads_text and text is not None:
             support = self.encode(episode.support, text[episode.support_labels])
@@ -96,5 +96,9 @@ class FewShotMethod(nn.Module, ABC):
             support, query = both[: len(episode.support)], both[len(episode.support) :]
         else:
             support, query = self.encode(episode.support), self.encode(episode.query)
-        task = self.prepare(SupportSet(support, episode.support_labels, episode.way, text))
-        return self.score(query, task)
+        return query, self.prepare(SupportSet(support, episode.support_labels, episode.way, text))
+
+    @final
+    def logits(self, episode: Episode) -> Float[Tensor, "Q N"]:
+        """``embed`` and ``score`` in one call."""
+        return self.score(*self.embed(episode))

@@ -8,68 +8,64 @@ With t the text feature of a class, v the mean over time of the tower's frames, 
     cost      = otam(D) + otam(D^T),  D = 1 - cos(Q', S')
     loss      = CE(-cost) + w CE(e^s cos(v, t))   over all training classes, support and query videos alike
     text      p_text = softmax(e^s cos(v, t))     visual p_vis = softmax(-cost / T)
-    score     log p_vis, log p_text, or a log p_text + (1 - a) log p_vis  (``inference``)
+    score     a log p_text + (1 - a) log p_vis, with a = ``text_share``: 0 is the paper's visual mode, 1 its
+              text mode, and what lies between the combined one
 
 Preset "released" is the published code: 0.01 added to the product of norms, a logit scale that starts at 1
 and trains, smoothing 0.5, visual scores alone. Preset "clean" (the default) has a true cosine, CLIP's own
 logit scale and the combined score of the paper. Both tune the whole visual tower; the text tower is frozen.
 Left to recipes: the schedule at double speed, the coupled weight decay of 1e-3 that the published yaml does
-not show, and 1-shot training for 5-shot tests.
+not show, and 1-shot training for 5-shot tests. Our own addition is ``tune="lora"``: the tower stays as it is,
+and changes of low rank to its matrices train, for less memory and small files.
 
 Departures: the published divisor 8 in p_vis is T; the loss is divided by the number of accumulated episodes
 in the training loop instead of here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from openfsar.encoders.adapters import add_lora
 from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.prompts import TEMPLATES
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.matchers import frame_distances
-from openfsar.methods.base import FewShotMethod
 from openfsar.methods.episodic import (
     Scale,
-    Tune,
     classification,
     distinct,
     episode_only,
     one_of,
     prototype_task,
+    share_of,
     tuned,
 )
+from openfsar.methods.fusion import FusedMethod, RefinedFeatures
 from openfsar.methods.matching import MatcherName, make_matcher
 from openfsar.objectives import cross_entropy
 from openfsar.prototypes import class_means
 from openfsar.temporal.transformer import TemporalBlock
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class ModulatedFeatures(FrameFeatures):
-    """Frames behind the temporal block, as a query's are, and the tower's own."""
-
-    raw: Float[Tensor, "*b T D"]
-
-
-class ClipFsar(FewShotMethod):
+class ClipFsar(FusedMethod):
     """A tuned CLIP, a text token among the frames of every example, and ordered matching.
 
     Args:
         encoder: Taken over: frozen, but for the part that ``tune`` names.
-        tune: Which part of the visual tower trains.
+        tune: What trains of the visual tower: "full" all of it, "lora" low-rank changes, "none" nothing.
+        rank: Rank of those changes.
         merge: Whether shots are averaged "before" the temporal block (published for 5-shot) or "after" it.
         matcher: How frames are compared.
         smoothing: Softness of OTAM's minimum, in units of distance.
+        centre: Whether each video's mean frame is taken away before frames are compared: a departure, see
+            ``matching.Changes``.
         eps: Added to the product of norms in every cosine of the training losses.
         logit_scale: Start of the learnt factor on cosines with text; 0 keeps CLIP's own, frozen.
         text_weight: Weight w of the loss over names; published 1.2 to 3.
-        inference: Whether "visual" distances, the "text" or both "combined" decide.
-        exponent: Share a of the text in the combined score, 0..1; to be chosen on validation classes.
+        text_share: Share a of the class names in the prediction, 0..1; to be chosen on validation classes.
         heads: Attention heads of the temporal block.
         prompt: Key of ``TEMPLATES``; the feature of a name is the mean over its templates.
     """
@@ -80,8 +76,7 @@ class ClipFsar(FewShotMethod):
             "eps": 0.01,
             "smoothing": 0.5,
             "logit_scale": 1.0,
-            "inference": "visual",
-            "exponent": 0.9,
+            "text_share": 0.0,
         },
     }
 
@@ -89,39 +84,45 @@ class ClipFsar(FewShotMethod):
         self,
         encoder: ClipEncoder,
         *,
-        tune: Tune = "full",
+        tune: Literal["full", "lora", "none"] = "full",
+        rank: int = 8,
         merge: Literal["before", "after"] = "before",
         matcher: MatcherName = "otam",
         smoothing: float = 0.1,
+        centre: bool = False,
         eps: float = 0.0,
         logit_scale: float = 0.0,
         text_weight: float = 1.0,
-        inference: Literal["visual", "text", "combined"] = "combined",
-        exponent: float = 0.5,
+        text_share: float = 0.5,
         heads: int = 8,
         prompt: str = "photo",
     ) -> None:
         super().__init__()
-        if not 0 <= exponent <= 1:
-            raise ValueError(f"option {exponent=} must lie in 0..1: the share of the text")
-        self.encoder = tuned(encoder, tune)
+        one_of("tune", tune, "full", "lora", "none")
+        self.encoder = tuned(encoder, "full" if tune == "full" else "none")
         self.templates = TEMPLATES[one_of("prompt", prompt, *TEMPLATES)]
         self.merge = one_of("merge", merge, "before", "after")
-        self.inference = one_of("inference", inference, "visual", "text", "combined")
-        self.matcher = make_matcher(matcher, encoder.dim, smoothing=smoothing, eps=eps)
+        self.matcher = make_matcher(matcher, encoder.dim, smoothing=smoothing, eps=eps, centre=centre)
         self.temporal = TemporalBlock(encoder.dim, heads=heads)
         clip = encoder.logit_scale.exp().item()
         self.scale = Scale(logit_scale or clip, learn=bool(logit_scale))
-        self.eps, self.text_weight, self.exponent = eps, text_weight, exponent
+        self.eps, self.text_weight = eps, text_weight
+        self.text_share = share_of("text_share", text_share)
+        if tune == "lora":
+            add_lora(encoder.vision, rank)
+
+    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+        return self.encoder.text(distinct(names), self.templates, unit=False)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
-        return self.encoder.text(distinct(names), self.templates, unit=False)
+        """Whatever the share: prototypes read the names in any case."""
+        return self.read(names)
 
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> ModulatedFeatures:
+    ) -> RefinedFeatures:
         raw = self.encoder.frames(clips)
-        return ModulatedFeatures(self.temporal(raw), raw)
+        return RefinedFeatures(self.temporal(raw), raw)
 
     def prepare(self, support: SupportSet) -> Task:
         """Prototypes that have read their class name.
@@ -130,7 +131,7 @@ class ClipFsar(FewShotMethod):
             ValueError: The support set carries no text features.
         """
         features, labels = support.features, support.labels
-        assert isinstance(features, ModulatedFeatures)
+        assert isinstance(features, RefinedFeatures)
         if support.text is None:
             raise ValueError("clip-fsar reads class names; give SupportSet(..., text=method.text(names))")
         if self.merge == "before":
@@ -144,25 +145,11 @@ class ClipFsar(FewShotMethod):
     ) -> Float[Tensor, "*e B T D"]:
         return self.temporal(torch.cat([frames, text[..., None, :].to(frames.dtype)], -2))[..., :-1, :]
 
-    def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
-        """Logarithms of probabilities, and of a weighted product of them where combined."""
-        assert isinstance(query, ModulatedFeatures)
-        assert task.text is not None  # prepare saw to it
-        parts = []
-        if self.inference != "text":
-            visual = -self.matcher(query.frames, task) / query.frames.shape[-2]
-            parts.append((1 - self.exponent if self.inference == "combined" else 1.0, visual))
-        if self.inference != "visual":
-            named = self._named(query.raw.mean(-2), task.text, 0.0)
-            parts.append((self.exponent if self.inference == "combined" else 1.0, named))
-        return torch.stack([share * logits.log_softmax(-1) for share, logits in parts]).sum(0)
+    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
+        return -self.matcher(query.frames, task) / query.frames.shape[-2]
 
-    def _named(
-        self, means: Float[Tensor, "*e B D"], text: Float[Tensor, "*e N D"], eps: float
-    ) -> Float[Tensor, "*e B N"]:
-        """Scaled cosines of mean frames with the names."""
-        distances = frame_distances(means[..., None, :], text[..., None, :], eps=eps)
-        return self.scale(1 - distances[..., 0, 0])
+    def text_scale(self) -> Float[Tensor, ""]:
+        return self.scale.log.exp()
 
     def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
         """The names are those of the whole training vocabulary where the episode knows it."""
@@ -175,9 +162,9 @@ class ClipFsar(FewShotMethod):
         support, query = self.encode(episode.support), self.encode(episode.query)
         task = self.prepare(SupportSet(support, episode.support_labels, episode.way, text[number]))
         found = classification(-self.matcher(query.frames, task), episode.query_labels)
-        means = torch.cat([support.raw.mean(-2), query.raw.mean(-2)])
+        logits = torch.cat([self.named(features, text, eps=self.eps) for features in (support, query)])
         labels = number[torch.cat([episode.support_labels, episode.query_labels])]
-        named = cross_entropy(self._named(means, text, self.eps), labels)
+        named = cross_entropy(logits, labels)
         with torch.no_grad():
             mixed = classification(self.score(query, task), episode.query_labels)["accuracy"]
         return {

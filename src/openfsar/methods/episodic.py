@@ -40,21 +40,23 @@ def distinct(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
+def share_of(name: str, value: float) -> float:
+    """``value`` if it is a share, 0..1.
+
+    Raises:
+        ValueError: It is not; the message names the option.
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"option {name}={value!r} must lie in 0..1: the share of the class names")
+    return value
+
+
 def tuned(encoder: ClipEncoder, tune: Tune) -> ClipEncoder:
     """The same encoder, frozen but for the part of its visual tower that ``tune`` names."""
     freeze(encoder)
     if one_of("tune", tune, "full", "none") == "full":
         unfreeze(encoder.vision)
     return encoder
-
-
-def centred(frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "*b T D"]:
-    """What changes in a video: its frames less their mean. A single frame stays as it is.
-
-    Our own addition. Where CLIP's features are dominated by who acts and where, as in scenes with a still
-    camera, this is what is left to compare.
-    """
-    return frames - frames.mean(-2, keepdim=True) if frames.shape[-2] > 1 else frames
 
 
 class Scale(nn.Module):

@@ -21,7 +21,7 @@ here without knowing the released ones: bias and start of the output maps of bot
 defaults), and support frames as well as query frames in the second loss.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -30,8 +30,17 @@ from torch import Tensor, nn
 
 from openfsar.encoders.clip import ClipEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.methods.base import FewShotMethod
-from openfsar.methods.episodic import Scale, Tune, classification, episode_only, one_of, prototype_task, tuned
+from openfsar.methods.episodic import (
+    Scale,
+    Tune,
+    classification,
+    episode_only,
+    one_of,
+    prototype_task,
+    share_of,
+    tuned,
+)
+from openfsar.methods.fusion import FusedMethod, RefinedFeatures
 from openfsar.methods.matching import MatcherName, make_matcher
 from openfsar.objectives import cross_entropy
 from openfsar.prototypes import class_means
@@ -39,7 +48,7 @@ from openfsar.temporal.positions import PositionEncoding
 from openfsar.temporal.relation import FrameRelation, TaskRelation
 
 
-class Hyrsm(FewShotMethod):
+class Hyrsm(FusedMethod):
     """Hybrid relations of frames and of videos, and matching of frames as sets.
 
     Args:
@@ -51,11 +60,14 @@ class Hyrsm(FewShotMethod):
         position_weight: Factor on the positions.
         matcher: How frames are compared.
         smoothing: Softness of OTAM's minimum, in units of distance.
+        centre: Whether each video's mean frame is taken away before frames are compared: a departure, see
+            ``matching.Changes``.
         scale: Factor on the distances; published 1.
         learn_scale: Whether the factor trains too.
         classes: Number of training classes that a linear layer tells apart from every single frame, while
             training; 0 for none.
         aux_weight: Weight w of that loss; published 0.6 on SSv2-Full, 0.4 on Kinetics, 0.15 elsewhere.
+        text_share: Share of the class names in the prediction, see ``FusedMethod``.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -74,10 +86,12 @@ class Hyrsm(FewShotMethod):
         position_weight: float = 1.0,
         matcher: MatcherName = "bi-mhm",
         smoothing: float = 0.1,
+        centre: bool = False,
         scale: float = 1.0,
         learn_scale: bool = False,
         classes: int = 0,
         aux_weight: float = 0.15,
+        text_share: float = 0.0,
     ) -> None:
         super().__init__()
         if classes < 0:
@@ -93,23 +107,22 @@ class Hyrsm(FewShotMethod):
         )
         self.inside = FrameRelation(encoder.dim, heads=heads)
         self.between = TaskRelation(encoder.dim, heads=heads)
-        self.matcher = make_matcher(matcher, encoder.dim, smoothing=smoothing)
+        self.matcher = make_matcher(matcher, encoder.dim, smoothing=smoothing, centre=centre)
         self.scale = Scale(scale, learn=learn_scale)
         self.classifier = nn.Linear(encoder.dim, classes) if classes else None
         self.aux_weight = aux_weight
-
-    def text(self, names: Sequence[str]) -> None:
-        return None
+        self.text_share = share_of("text_share", text_share)
 
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> FrameFeatures:
-        return FrameFeatures(self.inside(self.positions(self.encoder.frames(clips))))
+    ) -> RefinedFeatures:
+        raw = self.encoder.frames(clips)
+        return RefinedFeatures(self.inside(self.positions(raw)), raw)
 
     def prepare(self, support: SupportSet) -> Task:
         return prototype_task(class_means(support.features.frames, support.labels, support.way), support)
 
-    def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
+    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
         frames, prototypes = self.between(query.frames, task.exemplars.frames)
         # to the matcher each query is a task of its own, with one query
         labels = torch.arange(task.way, device=frames.device).expand(prototypes.shape[:-2])
@@ -125,10 +138,10 @@ class Hyrsm(FewShotMethod):
         episode = episode_only(batch)
         support, query = self.encode(episode.support), self.encode(episode.query)
         task = self.prepare(SupportSet(support, episode.support_labels, episode.way))
-        found = classification(self.score(query, task), episode.query_labels)
+        found = classification(self.compare(query, task), episode.query_labels)
         if self.classifier is None:
             return found
-        named = self._named(self.classifier, episode, support, query)
+        named = self._told_apart(self.classifier, episode, support, query)
         return {
             "loss": found["loss"] + self.aux_weight * named,
             "accuracy": found["accuracy"],
@@ -136,7 +149,7 @@ class Hyrsm(FewShotMethod):
             "frames": named.detach(),
         }
 
-    def _named(
+    def _told_apart(
         self, classifier: nn.Linear, episode: Episode, support: FrameFeatures, query: FrameFeatures
     ) -> Float[Tensor, ""]:
         """Cross entropy of every frame among the training classes."""

@@ -12,8 +12,8 @@ MA-CLIP). With t the text feature of a class, F the frames of a video and [.]^av
 L_Q2S is cross entropy; L_S2T and L_Q2T are multi-positive Kullback-Leibler losses between videos and the
 names of the episode. No code was released. What the paper leaves open, and what is chosen here:
 
-- alpha: 0.5, which prefers neither. Logit scale of the cosines: CLIP's own, frozen. Sharpness of the KL
-  target: 10, as in the same group's ActionCLIP.
+- alpha: 0.5, which prefers neither; the prediction may have another (``text_share``). Logit scale of the
+  cosines: CLIP's own, frozen. Sharpness of the KL target: 10, as in the same group's ActionCLIP.
 - scale of the joint adapter: 1 (AIM uses 1 on SSv2, 0.5 on Kinetics). Inner skip: none in the temporal
   adapter, one in the local adapter, as a zero adapter would otherwise delete the frozen attention.
 - text features enter tower and TPCM as CLIP's projection leaves them, not normalised: their length is that of
@@ -26,7 +26,6 @@ The temporal position is added behind the tower's first layer norm, where a slot
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -38,22 +37,14 @@ from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.prompts import TEMPLATES
 from openfsar.encoders.towers import VisionTower
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.matchers import frame_distances
-from openfsar.methods.base import FewShotMethod
-from openfsar.methods.episodic import classification, distinct, episode_only, one_of, tuned
+from openfsar.methods.episodic import classification, distinct, episode_only, one_of, share_of, tuned
+from openfsar.methods.fusion import FusedMethod, RefinedFeatures
 from openfsar.methods.matching import MatcherName, make_matcher
 from openfsar.objectives import multi_positive_kl
 from openfsar.prototypes import Guidance, TextGuidance, class_means
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class GuidedFeatures(FrameFeatures):
-    """Frames behind TPCM, and the tower's own."""
-
-    raw: Float[Tensor, "*b T D"]
-
-
-class MaFsar(FewShotMethod):
+class MaFsar(FusedMethod):
     """A frozen CLIP with adapters for time and text, text-guided prototypes, and any matcher.
 
     Args:
@@ -73,8 +64,11 @@ class MaFsar(FewShotMethod):
         merge: Whether shots are averaged "after" or "before" TPCM.
         matcher: How frames are compared.
         smoothing: Softness of OTAM's minimum, in units of distance.
+        centre: Whether each video's mean frame is taken away before frames are compared: a departure, see
+            ``matching.Changes``.
         scale: Factor on distances before their softmax.
-        alpha: Share of the text in loss and prediction, 0..1.
+        alpha: Share of the class names in the loss, 0..1.
+        text_share: Their share in the prediction; None is alpha, as in the paper.
         sharpness: Factor on the match matrix before its softmax becomes the target of the KL losses.
         prompt: Key of ``TEMPLATES``; the feature of a name is the mean over its templates.
         names: False never reads a class name: a departure for people who have none, where support videos pass
@@ -82,6 +76,7 @@ class MaFsar(FewShotMethod):
     """
 
     support_reads_text = True
+    mix = "sum"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "ma-clip": {"prompt": "name"}}
 
     def __init__(
@@ -102,15 +97,15 @@ class MaFsar(FewShotMethod):
         merge: Literal["after", "before"] = "after",
         matcher: MatcherName = "otam",
         smoothing: float = 0.1,
+        centre: bool = False,
         scale: float = 1.0,
         alpha: float = 0.5,
+        text_share: float | None = None,
         sharpness: float = 10.0,
         prompt: str = "photo",
         names: bool = True,
     ) -> None:
         super().__init__()
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"option {alpha=} must lie in 0..1: the share of the text")
         if not scale > 0:
             raise ValueError(f"option {scale=} must be a positive number")
         one_of("tune", tune, "adapters", "full", "none")
@@ -118,12 +113,16 @@ class MaFsar(FewShotMethod):
         one_of("prototype", prototype, "text-guided", "multimodal", "unimodal", "mean")
         self.encoder = tuned(encoder, "full" if tune == "full" else "none")
         self.templates = TEMPLATES[one_of("prompt", prompt, *TEMPLATES)]
-        self.names, self.alpha, self.sharpness, self.scale = names, alpha, sharpness, scale
+        self.names, self.sharpness, self.scale = names, sharpness, scale
+        self.alpha = share_of("alpha", alpha)
+        self.text_share = (
+            share_of("text_share", alpha if text_share is None else text_share) if names else 0.0
+        )
         self.merge = one_of("merge", merge, "after", "before")
         self.guidance = (
             None if prototype == "mean" else TextGuidance(encoder.dim, guidance=prototype, heads=heads)
         )
-        self.matcher = make_matcher(matcher, encoder.dim, smoothing=smoothing)
+        self.matcher = make_matcher(matcher, encoder.dim, smoothing=smoothing, centre=centre)
         if tune == "adapters":
             reads = text_token and names
             self._adapt(temporal, local, joint, reads, text_layer == "shared", ratio, joint_scale, positions)
@@ -163,18 +162,23 @@ class MaFsar(FewShotMethod):
         if positions:
             tower.blocks[0].before = TemporalPosition(positions, width)
 
+    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+        if not self.names:
+            raise ValueError("option names=False never reads a class name; build the method with names=True")
+        return self.encoder.text(distinct(names), self.templates, unit=False)
+
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"] | None:
-        return self.encoder.text(distinct(names), self.templates, unit=False) if self.names else None
+        return self.read(names) if self.names else None
 
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> GuidedFeatures:
+    ) -> RefinedFeatures:
         raw = self.encoder.frames(clips, text)
-        return GuidedFeatures(raw if self.guidance is None else self.guidance(raw, text), raw)
+        return RefinedFeatures(raw if self.guidance is None else self.guidance(raw, text), raw)
 
     def prepare(self, support: SupportSet) -> Task:
         features = support.features
-        assert isinstance(features, GuidedFeatures)
+        assert isinstance(features, RefinedFeatures)
         if self.merge == "after" or self.guidance is None:
             frames = class_means(features.frames, support.labels, support.way)
         else:
@@ -182,24 +186,8 @@ class MaFsar(FewShotMethod):
         labels = torch.arange(support.way, device=support.labels.device)
         return Task(FrameFeatures(frames), labels.expand(frames.shape[:-2]), support.way, support.text)
 
-    def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
-        """Logarithms of the mixed probabilities."""
-        assert isinstance(query, GuidedFeatures)
-        near = (-self.scale * self.matcher(query.frames, task)).log_softmax(-1)
-        if task.text is None or self.alpha == 0:
-            return near
-        named = self._named(query.raw, task.text).log_softmax(-1).to(near.dtype)
-        if self.alpha == 1:
-            return named
-        shares = near.new_tensor([self.alpha, 1 - self.alpha]).log()
-        return torch.logaddexp(named + shares[0], near + shares[1])
-
-    def _named(
-        self, raw: Float[Tensor, "*e B T D"], text: Float[Tensor, "*e N D"]
-    ) -> Float[Tensor, "*e B N"]:
-        """Scaled cosines of the mean frames with the names."""
-        distances = frame_distances(raw.mean(-2, keepdim=True), text[..., None, :])
-        return self.encoder.logit_scale.exp() * (1 - distances[..., 0, 0])
+    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
+        return -self.scale * self.matcher(query.frames, task)
 
     def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
         episode = episode_only(batch)
@@ -207,12 +195,12 @@ class MaFsar(FewShotMethod):
         support = self.encode(episode.support, None if text is None else text[episode.support_labels])
         query = self.encode(episode.query)
         task = self.prepare(SupportSet(support, episode.support_labels, episode.way, text))
-        found = classification(-self.scale * self.matcher(query.frames, task), episode.query_labels)
+        found = classification(self.compare(query, task), episode.query_labels)
         if text is None:
             return found
         names = [
             multi_positive_kl(
-                self._named(features.raw, text),
+                self.named(features, text),
                 nn.functional.one_hot(labels, episode.way).bool(),
                 sharpness=self.sharpness,
             )

@@ -1,12 +1,14 @@
 """The matcher a method compares videos with: one option with the same values everywhere."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from openfsar.episode import Task
+from openfsar.episode import FrameFeatures, Task
 from openfsar.matchers import TupleAttention, bi_mhm, frame_distances, otam
 from openfsar.prototypes import merge_shots
 
@@ -55,6 +57,22 @@ class Unordered(Matcher):
         return merge_shots(bi_mhm(tables), task.labels, task.way)
 
 
+class Changes(Matcher):
+    """Any matcher on what changes: frames less the mean frame of their video, single frames as they are.
+
+    Our own addition. Where CLIP's features are dominated by who acts and where, as in scenes with a still
+    camera, this is what is left to compare.
+    """
+
+    def __init__(self, matcher: Matcher) -> None:
+        super().__init__()
+        self.matcher = matcher
+
+    def forward(self, query: Float[Tensor, "*e Q T D"], task: Task) -> Float[Tensor, "*e Q N"]:
+        exemplars = FrameFeatures(changes(task.exemplars.frames))
+        return self.matcher(changes(query), replace(task, exemplars=exemplars))
+
+
 class Pooled(Matcher):
     """Cosine distance of the mean frames."""
 
@@ -68,21 +86,25 @@ class Pooled(Matcher):
 
 
 class Tuples(Matcher):
-    """TRX: ordered pairs and triples of frames attend to those of a class."""
+    """TRX: ordered tuples of frames, pairs and triples unless told otherwise, attend to those of a class."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, sizes: Sequence[int] = (2, 3), key_width: int = 1152) -> None:
         super().__init__()
-        self.attention = TupleAttention(width)
+        self.attention = TupleAttention(width, sizes=sizes, key_width=key_width)
 
     def forward(self, query: Float[Tensor, "*e Q T D"], task: Task) -> Float[Tensor, "*e Q N"]:
         return self.attention(query, task.exemplars.frames, task.labels, task.way)
 
 
-def make_matcher(name: MatcherName, width: int, *, smoothing: float = 0.1, eps: float = 0.0) -> Matcher:
+def make_matcher(
+    name: MatcherName, width: int, *, smoothing: float = 0.1, eps: float = 0.0, centre: bool = False
+) -> Matcher:
     """The matcher of that name for features of that width; what a matcher does not use it does not read.
 
+    ``centre`` compares what changes alone (see ``Changes``).
+
     Raises:
-        ValueError: No such matcher.
+        ValueError: No such matcher, or one that would have nothing left to compare.
     """
     makers = {
         "otam": lambda: Ordered(smoothing, eps),
@@ -92,4 +114,14 @@ def make_matcher(name: MatcherName, width: int, *, smoothing: float = 0.1, eps: 
     }
     if name not in makers:
         raise ValueError(f"option matcher={name!r} is unknown; use one of {', '.join(makers)}")
-    return makers[name]()
+    if centre and name == "pooled":
+        raise ValueError(
+            "option centre=True leaves nothing to matcher='pooled', which compares the means it takes away; "
+            "use another matcher, or centre=False"
+        )
+    return Changes(makers[name]()) if centre else makers[name]()
+
+
+def changes(frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "*b T D"]:
+    """Frames less the mean frame of their video; a single frame as it is."""
+    return frames - frames.mean(-2, keepdim=True) if frames.shape[-2] > 1 else frames

@@ -10,7 +10,6 @@ differ (both directions summed, a hard first row; see matchers/otam.py), with a 
 tower trains.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 from jaxtyping import Float, UInt8
@@ -18,22 +17,22 @@ from torch import Tensor
 
 from openfsar.encoders.clip import ClipEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.matchers import frame_distances, otam
-from openfsar.methods.base import FewShotMethod
 from openfsar.methods.episodic import (
     Scale,
     Tune,
-    centred,
     classification,
     episode_only,
     one_of,
     prototype_task,
+    share_of,
     tuned,
 )
-from openfsar.prototypes import class_means, merge_shots
+from openfsar.methods.fusion import FusedMethod
+from openfsar.methods.matching import make_matcher
+from openfsar.prototypes import class_means
 
 
-class Otam(FewShotMethod):
+class Otam(FusedMethod):
     """Nearest class by soft ordered alignment of frames.
 
     Args:
@@ -43,9 +42,10 @@ class Otam(FewShotMethod):
             themselves, frame by frame, to a "prototype" (K times faster: one alignment per class).
         smoothing: Softness of the minimum over alignments, in units of distance.
         centre: Whether each video's mean frame is taken away first, so that only what changes is compared: a
-            departure, see ``centred``.
+            departure, see ``matching.Changes``.
         scale: Factor on the distances. The published 1 suits sums over eight frames and two directions.
         learn_scale: Whether the factor trains too.
+        text_share: Share of the class names in the prediction, see ``FusedMethod``.
     """
 
     def __init__(
@@ -58,36 +58,28 @@ class Otam(FewShotMethod):
         centre: bool = False,
         scale: float = 1.0,
         learn_scale: bool = False,
+        text_share: float = 0.0,
     ) -> None:
         super().__init__()
-        if not smoothing >= 0:
-            raise ValueError(
-                f"option {smoothing=} must be 0 (hard minimum) or positive; 0.1 is the published value"
-            )
         self.encoder = tuned(encoder, tune)
         self.merge = one_of("merge", merge, "distance", "prototype")
-        self.smoothing = smoothing
-        self.centre = centre
+        self.matcher = make_matcher("otam", encoder.dim, smoothing=smoothing, centre=centre)
         self.scale = Scale(scale, learn=learn_scale)
-
-    def text(self, names: Sequence[str]) -> None:
-        return None
+        self.text_share = share_of("text_share", text_share)
 
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
     ) -> FrameFeatures:
-        frames = self.encoder.frames(clips)
-        return FrameFeatures(centred(frames) if self.centre else frames)
+        return FrameFeatures(self.encoder.frames(clips))
 
     def prepare(self, support: SupportSet) -> Task:
         if self.merge == "distance":
             return Task(support.features, support.labels, support.way, support.text)
         return prototype_task(class_means(support.features.frames, support.labels, support.way), support)
 
-    def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
-        distances = otam(frame_distances(query.frames, task.exemplars.frames), smoothing=self.smoothing)
-        return -self.scale(merge_shots(distances, task.labels, task.way))
+    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
+        return -self.scale(self.matcher(query.frames, task))
 
     def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
         episode = episode_only(batch)
-        return classification(self.logits(episode), episode.query_labels)
+        return classification(self.compare(*self.embed(episode)), episode.query_labels)

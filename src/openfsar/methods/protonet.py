@@ -11,7 +11,6 @@ the default ``scale`` of 10 (Chen et al., "Meta-Baseline", ICCV 2021); the paper
 ``metric="euclidean", scale=1``. The factor never changes which class is nearest.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 from jaxtyping import Float, UInt8
@@ -20,12 +19,21 @@ from torch import Tensor
 from openfsar.encoders.clip import ClipEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
 from openfsar.matchers import frame_distances, squared_distances
-from openfsar.methods.base import FewShotMethod
-from openfsar.methods.episodic import Scale, Tune, classification, episode_only, one_of, prototype_task, tuned
+from openfsar.methods.episodic import (
+    Scale,
+    Tune,
+    classification,
+    episode_only,
+    one_of,
+    prototype_task,
+    share_of,
+    tuned,
+)
+from openfsar.methods.fusion import FusedMethod
 from openfsar.prototypes import class_means
 
 
-class ProtoNet(FewShotMethod):
+class ProtoNet(FusedMethod):
     """Nearest class mean of time-averaged features.
 
     Args:
@@ -34,6 +42,7 @@ class ProtoNet(FewShotMethod):
         metric: "cosine" or "euclidean" (squared).
         scale: Factor on the distances, see above.
         learn_scale: Whether the factor trains too.
+        text_share: Share of the class names in the prediction, see ``FusedMethod``.
     """
 
     def __init__(
@@ -44,14 +53,13 @@ class ProtoNet(FewShotMethod):
         metric: Literal["cosine", "euclidean"] = "cosine",
         scale: float = 10.0,
         learn_scale: bool = False,
+        text_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder = tuned(encoder, tune)
         self.metric = one_of("metric", metric, "cosine", "euclidean")
         self.scale = Scale(scale, learn=learn_scale)
-
-    def text(self, names: Sequence[str]) -> None:
-        return None
+        self.text_share = share_of("text_share", text_share)
 
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
@@ -62,7 +70,7 @@ class ProtoNet(FewShotMethod):
         pooled = support.features.frames.mean(-2, keepdim=True)
         return prototype_task(class_means(pooled, support.labels, support.way), support)
 
-    def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
+    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
         pooled, prototypes = query.frames.mean(-2, keepdim=True), task.exemplars.frames
         if self.metric == "cosine":
             distances = frame_distances(pooled, prototypes)[..., 0, 0]
@@ -72,4 +80,4 @@ class ProtoNet(FewShotMethod):
 
     def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
         episode = episode_only(batch)
-        return classification(self.logits(episode), episode.query_labels)
+        return classification(self.compare(*self.embed(episode)), episode.query_labels)

@@ -21,15 +21,15 @@ from torch import Tensor
 
 from openfsar.encoders.clip import ClipEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.matchers import TupleAttention
-from openfsar.methods.base import FewShotMethod
-from openfsar.methods.episodic import Scale, Tune, classification, episode_only, tuned
+from openfsar.methods.episodic import Scale, Tune, classification, episode_only, share_of, tuned
+from openfsar.methods.fusion import FusedMethod
+from openfsar.methods.matching import Changes, Tuples
 
 PAIRS_AND_TRIPLES: Sequence[int] = [2, 3]
 """A list, as the recipe and the saved record of a method give it back."""
 
 
-class Trx(FewShotMethod):
+class Trx(FusedMethod):
     """Nearest class by attention between ordered tuples of frames.
 
     Args:
@@ -37,8 +37,11 @@ class Trx(FewShotMethod):
         tune: Which part of the visual tower trains, besides the maps of the tuples.
         sizes: Cardinalities: how many frames make a tuple.
         key_width: Width of the keys and values of a tuple.
+        centre: Whether each video's mean frame is taken away first, so that only what changes is compared: a
+            departure, see ``matching.Changes``.
         scale: Factor on the distances; published 1.
         learn_scale: Whether the factor trains too.
+        text_share: Share of the class names in the prediction, see ``FusedMethod``.
     """
 
     def __init__(
@@ -48,16 +51,17 @@ class Trx(FewShotMethod):
         tune: Tune = "full",
         sizes: Sequence[int] = PAIRS_AND_TRIPLES,
         key_width: int = 1152,
+        centre: bool = False,
         scale: float = 1.0,
         learn_scale: bool = False,
+        text_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder = tuned(encoder, tune)
-        self.attention = TupleAttention(encoder.dim, sizes=sizes, key_width=key_width)
+        matcher = Tuples(encoder.dim, sizes=sizes, key_width=key_width)
+        self.matcher = Changes(matcher) if centre else matcher
         self.scale = Scale(scale, learn=learn_scale)
-
-    def text(self, names: Sequence[str]) -> None:
-        return None
+        self.text_share = share_of("text_share", text_share)
 
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
@@ -67,9 +71,9 @@ class Trx(FewShotMethod):
     def prepare(self, support: SupportSet) -> Task:
         return Task(support.features, support.labels, support.way, support.text)
 
-    def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
-        return -self.scale(self.attention(query.frames, task.exemplars.frames, task.labels, task.way))
+    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
+        return -self.scale(self.matcher(query.frames, task))
 
     def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
         episode = episode_only(batch)
-        return classification(self.logits(episode), episode.query_labels)
+        return classification(self.compare(*self.embed(episode)), episode.query_labels)

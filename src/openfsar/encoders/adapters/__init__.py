@@ -1,6 +1,7 @@
 """Small trained parts that enter a frozen tower through the slots of its blocks."""
 
 from openfsar.encoders.adapters.bottleneck import Bottleneck
+from openfsar.encoders.adapters.lora import add_lora
 from openfsar.encoders.adapters.multimodal import MultimodalAdapter, Scaled, TemporalPosition
 from openfsar.encoders.adapters.slots import (
     AdaptedBlock,
@@ -24,4 +25,5 @@ __all__ = [
     "Scaled",
     "TemporalPosition",
     "TokenAdapter",
+    "add_lora",
 ]
