@@ -115,6 +115,11 @@ class SupportSet(Record):
                 f"support features {list(self.features.frames.shape)} and labels {list(self.labels.shape)} "
                 "must agree in all but the frame and width axes"
             )
+        if self.text is not None and self.text.shape[-2] != self.way:
+            raise ValueError(
+                f"a {self.way}-way task needs the text features of {self.way} class names in the order of its "
+                f"labels, got {self.text.shape[-2]}; give text=method.text(names) of exactly these classes"
+            )
         _check_labels(self.labels, self.way, "support")
         present = (self.labels[..., None] == torch.arange(self.way, device=self.labels.device)).any(-2)
         if not present.all():

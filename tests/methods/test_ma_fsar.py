@@ -208,6 +208,17 @@ def test_shots_are_merged_behind_or_in_front_of_the_prototype_layer() -> None:
     close(one[1:], other[1:])  # with one shot there is nothing to merge
 
 
+def test_names_that_are_missing_or_too_few_are_refused_with_a_remedy() -> None:
+    method = make()
+    features = method.encode(clips(3, 1))
+    with pytest.raises(ValueError, match=r"text=method.text\(names\)\), or build it with names=False"):
+        method.prepare(SupportSet(features, torch.arange(3), 3))
+    with pytest.raises(ValueError, match=r"3-way task needs the text features of 3 class names.*got 2"):
+        SupportSet(features, torch.arange(3), 3, method.text(NAMES[:2]))
+    with pytest.raises(ValueError, match="classes \\[1\\] of 3 have no support video; give each class"):
+        SupportSet(features, torch.tensor([0, 2, 0]), 3, method.text(NAMES))
+
+
 def test_a_name_that_occurs_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="'waving' occurs twice; give every class a name of its own"):
         make().text(["waving", "running", "waving"])

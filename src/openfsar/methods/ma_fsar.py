@@ -177,7 +177,17 @@ class MaFsar(FusedMethod):
         return RefinedFeatures(raw if self.guidance is None else self.guidance(raw, text), raw)
 
     def prepare(self, support: SupportSet) -> Task:
+        """Prototypes, which have read their class names unless the method was built without.
+
+        Raises:
+            ValueError: The support set carries no text features.
+        """
         features = support.features
+        if self.names and support.text is None:
+            raise ValueError(
+                "ma-fsar reads class names; give SupportSet(..., text=method.text(names)), or build it with "
+                "names=False"
+            )
         assert isinstance(features, RefinedFeatures)
         if self.merge == "after" or self.guidance is None:
             frames = class_means(features.frames, support.labels, support.way)
