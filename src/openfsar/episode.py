@@ -117,8 +117,8 @@ class SupportSet(Record):
             )
         if self.text is not None and self.text.shape[-2] != self.way:
             raise ValueError(
-                f"a {self.way}-way task needs the text features of {self.way} class names in the order of its "
-                f"labels, got {self.text.shape[-2]}; give text=method.text(names) of exactly these classes"
+                f"a {self.way}-way task needs the text features of {self.way} class names, in the order of "
+                f"its labels, got {self.text.shape[-2]}; give text=method.text(names) of these classes"
             )
         _check_labels(self.labels, self.way, "support")
         present = (self.labels[..., None] == torch.arange(self.way, device=self.labels.device)).any(-2)

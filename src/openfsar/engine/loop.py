@@ -47,7 +47,7 @@ from openfsar.methods.base import FewShotMethod
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 """Names of a recipe and of accelerate."""
 
-CHANGEABLE = {"workers", "cache", "tracker", "checkpoint_every"}
+CHANGEABLE = {"workers", "cache", "tracker", "checkpoint_every", "recompute_blocks", "choose_text_share"}
 """What may differ between a run and its continuation: it has no say in the weights."""
 
 LIMIT = timedelta(hours=12)

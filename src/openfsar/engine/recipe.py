@@ -84,6 +84,9 @@ class Recipe:
     """Longest gradient vector over all parameters; 0 leaves gradients as they are."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the forward pass; weights and optimiser stay in float32."""
+    recompute_blocks: bool = False
+    """Keep the input of each block of a visual transformer alone and compute the rest again in the backward
+    pass: a third more time, a fraction of the memory, equal gradients."""
     eval_every: int = 100
     """Optimiser steps between evaluations; the untrained and the last state are evaluated in any case."""
     eval_episodes: int = 1000

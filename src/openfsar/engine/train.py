@@ -7,6 +7,7 @@ from openfsar import hub
 from openfsar.data.dataset import VideoDataset
 from openfsar.data.frames import build_frame_cache
 from openfsar.data.manifest import read_manifest
+from openfsar.encoders.towers import VisionTower
 from openfsar.engine.checkpoint import History
 from openfsar.engine.fusion import TextShare, choose_text_share
 from openfsar.engine.loop import Loop, join_processes
@@ -105,6 +106,14 @@ def fit(
             f"choose_text_share=true needs a method that fuses names with examples, and {recipe.method} is "
             "none; set it to false"
         )
+    tower = method.encoder.vision
+    if recipe.recompute_blocks and not isinstance(tower, VisionTower):
+        raise RecipeError(
+            f"recompute_blocks=true needs the blocks of a transformer, and encoder {method.encoder.name!r} "
+            "has none; set it to false"
+        )
+    if isinstance(tower, VisionTower):
+        tower.checkpoint_blocks(recipe.recompute_blocks)
     loop = Loop(method, recipe, training, selection, out, progress=progress)
     loop.run(resume=resume)
     share = None
