@@ -10,9 +10,10 @@ CUDA the peak of allocated tensors, on a CPU the peak of resident memory, Python
 Operations are those of tower and temporal layers without recomputation (matching is left out, it is under
 1 %); their share is of the fastest product of two square matrices in the same process and precision.
 
-The defaults are 30 videos or 240 frames, 17 to 25 TFLOP. In fp32 what ViT-B/16 keeps of them for the backward
-pass exceeds a card of 24 GB; recomputed blocks fit. On a CPU choose less, such as ``--encoder clip-vit-b-32
---queries 1 --frames 2``; bf16 is slow on a CPU without instructions for it.
+The defaults are 30 videos or 240 frames, 17 to 25 TFLOP. In fp32 ViT-B/16 keeps 32 to 35 GB of them for the
+backward pass, 2 GB where blocks are recomputed: a card of 24 GB needs that, or bf16 and fewer videos. On a
+CPU choose less, such as ``--encoder clip-vit-b-32 --queries 1 --frames 2``; bf16 is slow there without
+instructions for it.
 """
 
 import argparse
