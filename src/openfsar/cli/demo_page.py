@@ -27,9 +27,9 @@ from openfsar.methods.matching import changes
 COMPARES = {
     "zero-shot": "the mean frame with the words",
     "protonet": "the mean frame with the examples",
-    "otam": "what changes, frame after frame, with the examples",
-    "clip-fsar": "the same, with examples that read their name; the whole visual tower trains",
-    "ma-fsar": "the same, with adapters that see time and names in a frozen tower",
+    "otam": "what changes, frame by frame, with the examples",
+    "clip-fsar": "the same; examples read their name, the whole tower trains",
+    "ma-fsar": "the same; adapters in a frozen tower see time and names",
 }
 SIDE = 96
 """Pixels of the pictures on the page."""
