@@ -157,3 +157,60 @@ def test_the_demo_tells_its_story_in_place_of_an_older_one(
     for system in ("zero-shot", "protonet", "otam", "clip-fsar", "ma-fsar"):
         assert f"<th>{system}<span" in page
     assert len(list((out / "fresh").iterdir())) == 15
+
+
+def test_eval_names_known_and_new_classes_without_examples(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results.csv"
+    options = ["--data", str(videos), "--task", "base-to-novel", "--views", "2", "--results", str(results)]
+    assert main(["eval", "zero-shot", *options, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    known, new = found["known"]["text"], found["new"]["text"]
+    assert known["classes"] == sorted(CLASSES["train"]) and new["classes"] == sorted(CLASSES["test"])
+    assert (known["videos"], new["videos"], known["views"]) == (3, 9, 2)
+    (mean, _), a, b = found["harmonic_mean"]["text"], known["accuracy"], new["accuracy"]
+    assert mean == pytest.approx(2 * a * b / max(a + b, 1e-9))
+    with results.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["protocol"] for row in rows] == ["new classes, text, 2x1 views"] * 2
+    assert [row["way"] for row in rows] == ["3", "3"]
+
+
+def test_eval_prints_a_line_per_system_and_one_per_class(
+    videos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "protonet", "--data", str(videos), "--task", "supervised"]) == 0
+    printed = capsys.readouterr().out
+    assert "3 videos of 3 classes" in printed and "new" not in printed
+    for word in ("protonet", "zero-shot", *CLASSES["train"]):
+        assert f"\n{word}" in printed
+
+
+def test_eval_names_all_videos_of_data_without_splits(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("red", "white"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for i in range(2):
+            (tmp_path / "own" / name / f"{i}.mp4").write_bytes((videos / name / f"{i}.mp4").read_bytes())
+    options = ["--data", str(tmp_path / "own"), "--split", "", "--task"]
+    assert main(["eval", "zero-shot", *options, "supervised", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["known"]["text"]["classes"] == ["red", "white"] and found["known"]["text"]["videos"] == 4
+    assert main(["eval", "zero-shot", *options, "base-to-novel"]) == 1
+    assert "needs a split of new classes" in capsys.readouterr().err
+
+
+def test_videos_of_the_same_classes_in_several_splits_are_no_few_shot_data(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [
+        VideoRecord(videos / name / f"{i}.mp4", name, split)
+        for name in CLASSES["train"]
+        for i, split in enumerate(("train", "val", "test"))
+    ]
+    write_manifest(Manifest(tmp_path, tuple(records)), tmp_path / "manifest.csv")
+    assert main(["eval", "protonet", "--data", str(tmp_path), "--way", "3"]) == 1
+    assert "class 'blue' and 2 more are in several splits" in capsys.readouterr().err
+    assert main(["eval", "zero-shot", "--data", str(tmp_path), "--task", "supervised"]) == 0

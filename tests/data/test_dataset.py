@@ -188,3 +188,33 @@ def test_any_number_of_workers_shows_the_same_pixels(episodes):
             assert torch.equal(one.query, other.query)
             assert torch.equal(one.support_labels, other.support_labels)
             assert one.classes == other.classes
+
+
+def test_views_are_spread_over_the_video_and_crops_over_its_longer_side(dataset):
+    viewed = dataset.at(frames=2, views=2, crops=3)
+    for video, length in enumerate((20, 5, 31, 12)):
+        seen = [viewed.clip(video, view=view).frames for view in range(6)]
+        assert len({frames.flatten()[0].item() for frames in seen}) > 1
+        for view, frames in enumerate(seen):
+            left = (5 * torch.tensor(segments(length, 2, at=(view // 3 + 0.5) / 2))).double()
+            if view % 3 == 0:  # the left end shows the left half of the picture, which counts frames
+                assert number_of(frames) == segments(length, 2, at=(view // 3 + 0.5) / 2)
+            if view % 3 == 2:
+                assert (base_of(frames) - 20 * video).abs().max() < 4
+            assert len(left) == len(frames)
+    middle = dataset.at(views=1, crops=3).clip(1, view=1).frames
+    assert torch.equal(middle, dataset.clip(1).frames)
+
+
+def test_half_of_the_training_clips_are_mirrored_where_asked(dataset):
+    mirrored = dataset.at(train=True, mirror=True)
+    left = [
+        bool(mirrored.clip(3, draw=draw).frames[:, :, 2:-2, :4].double().mean() > 40) for draw in range(40)
+    ]
+    assert 8 < sum(left) < 32
+    assert dataset.at(mirror=True).clip(3).frames.equal(dataset.clip(3).frames)
+
+
+def test_the_sampling_of_trx_has_one_view(footage):
+    with pytest.raises(ValueError, match="sampling='trx' takes one view of a video, got views=2"):
+        VideoDataset(footage, sampling="trx", views=2)

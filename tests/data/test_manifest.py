@@ -122,7 +122,7 @@ def test_folders_named_after_splits_hold_folders_of_classes(tmp_path):
         ("path,label\na.mp4,walk\nx/../a.mp4,run\n", "a.mp4' listed more than once"),
         ("path,label,split\na.mp4,walk,training\n", "unknown split 'training'; a split is train, val, test"),
         ("path,label,split\na.mp4,walk,train\nb.mp4,run,\n", "those of 'run' have none"),
-        ("path,label,split\na.mp4,walk,train\nb.mp4,walk,test\n", "'walk' in train and test"),
+        ("path,label,split\na.mp4,walk,train\nb.mp4,walk,test\nc.mp4,run,test\n", "'walk' in train and test"),
     ],
 )  # fmt: skip
 def test_a_csv_file_that_contradicts_itself_is_refused(tmp_path, text, message):
@@ -144,7 +144,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         (("walk/a.mp4", "stray.mp4"), "stray.mp4 lies beside the class folders"),
         (("walk/a.mp4", "run/notes.txt"), "run holds no video"),
         (("train/walk/a.mp4", "walk/b.mp4"), "holds both 'train' and 'walk'"),
-        (("train/walk/a.mp4", "test/walk/b.mp4"), "'walk' in train and test"),
+        (("train/walk/a.mp4", "test/walk/b.mp4", "test/run/c.mp4"), "'walk' in train and test"),
     ],
 )
 def test_a_folder_that_is_laid_out_otherwise_is_refused(tmp_path, names, message):

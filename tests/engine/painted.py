@@ -28,7 +28,7 @@ class Painted(VideoDataset):
 
     noise: int = 60
 
-    def clip(self, i: int, draw: int = 0) -> Clip:
+    def clip(self, i: int, draw: int = 0, view: int = 0) -> Clip:
         label = self.records[i].label
         colours = torch.randint(60, 195, (self.frames, 3, 1, 1), generator=seeded(*label.encode()))
         dice = seeded(self.seed, i, draw if self.train else 0)

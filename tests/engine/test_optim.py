@@ -7,7 +7,7 @@ import torch
 from painted import tiny_recipe
 from torch import nn
 
-from openfsar.engine.optim import build_optimizer, decay_groups, learning_rate, set_learning_rate
+from openfsar.engine.optim import build_optimizer, learning_rate, optimizer_groups, set_learning_rate
 
 
 def module() -> nn.Module:
@@ -18,21 +18,21 @@ def module() -> nn.Module:
 
 def test_the_groups_hold_every_trainable_parameter_once_and_spare_vectors() -> None:
     net = module()
-    decayed, spared = decay_groups(net, tiny_recipe(weight_decay=0.1))
+    decayed, spared = optimizer_groups(net, tiny_recipe(weight_decay=0.1))
     assert [id(p) for p in decayed["params"]] == [id(net[0].weight)]
     assert [id(p) for p in spared["params"]] == [id(net[0].bias), id(net[1].weight), id(net[1].bias)]
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
 
 
 def test_all_parameters_decay_where_asked() -> None:
-    (group,) = decay_groups(module(), tiny_recipe(weight_decay=0.1, decay_vectors=True))
+    (group,) = optimizer_groups(module(), tiny_recipe(weight_decay=0.1, decay_vectors=True))
     assert len(group["params"]) == 4 and group["weight_decay"] == 0.1
 
 
 def test_a_shared_parameter_is_stepped_once() -> None:
     net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     net[1].weight = net[0].weight
-    (group,) = decay_groups(net, tiny_recipe())
+    (group,) = optimizer_groups(net, tiny_recipe())
     assert len(group["params"]) == 1
 
 
@@ -84,3 +84,23 @@ def test_setting_the_rate_reaches_every_group() -> None:
     optimizer = build_optimizer(module(), tiny_recipe())
     set_learning_rate(optimizer, 0.125)
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
+
+
+def test_parts_have_learning_rates_of_their_own() -> None:
+    net = nn.ModuleDict({"head": nn.Linear(2, 2), "tower": nn.ModuleDict({"a": nn.Linear(2, 2)})})
+    recipe = tiny_recipe(lr=0.5, lr_factors={"head": 10.0, "tower": 2.0, "tower.a.bias": 0.5})
+    optimizer = build_optimizer(net, recipe)
+    set_learning_rate(optimizer, 0.25)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: rates[id(p)] for name, p in net.named_parameters()}
+    assert found == {
+        "head.weight": 2.5,
+        "head.bias": 2.5,
+        "tower.a.weight": 0.5,
+        "tower.a.bias": 0.125,
+    }
+
+
+def test_a_factor_for_no_parameter_is_refused() -> None:
+    with pytest.raises(ValueError, match="lr_factors names 'heads', and no trainable parameter begins so"):
+        build_optimizer(module(), tiny_recipe(lr_factors={"heads": 10.0}))

@@ -59,6 +59,10 @@ def test_overrides_replace_values_and_options(file: Path) -> None:
     assert recipe.options == {"smoothing": 0.05, "merge": "prototype"}
 
 
+def test_a_factor_on_the_learning_rate_is_a_dotted_override(file: Path) -> None:
+    assert load_recipe(file, ["lr_factors.head=10"]).lr_factors == {"head": 10.0}
+
+
 @pytest.mark.parametrize("change", [["milestones=[1, 5]", "gamma=0.5"], ["schedule=cosine", "milestones=[]"]])
 def test_overrides_may_be_lists(file: Path, change: list[str]) -> None:
     assert load_recipe(file, change).milestones in [(1, 5), ()]
@@ -129,6 +133,10 @@ def test_a_value_of_the_wrong_type_names_file_and_key(file: Path, changes: dict[
         ({"schedule": "steps", "milestones": (3, 2)}, "rising"),
         ({"momentum": 0.9}, "momentum=0.9 with optimizer=adamw"),
         ({"seed": -1}, "seed=-1"),
+        ({"held_out": 0.5}, r"held_out=0.5 \(between 0 and 0.5\)"),
+        ({"lr_factors": {"head": 0.0}}, r"lr_factors.head=0.0 \(above 0\)"),
+        ({"stride": 4}, "stride=4 with sampling=segments"),
+        ({"training": "clips", "choose_text_share": True}, "choose_text_share=true with training=clips"),
         ({"way": 1, "shot": 0}, "way=1.*shot=0"),
     ],
 )

@@ -21,8 +21,9 @@ from openfsar.encoders.weights import load_encoder
 from openfsar.engine.checkpoint import CheckpointError, load_checkpoint
 from openfsar.engine.evaluate import evaluate
 from openfsar.engine.loop import TrainingError
+from openfsar.engine.open import open_videos
 from openfsar.engine.recipe import Recipe, RecipeError, load_recipe
-from openfsar.engine.train import TrainResult, fit, open_videos, train
+from openfsar.engine.train import TrainResult, fit, train
 from openfsar.methods.base import FewShotMethod
 from openfsar.methods.zoo import build
 from openfsar.video import write_video

@@ -35,7 +35,7 @@ every_benchmark = pytest.mark.parametrize("path", REAL, ids=[f"{p.parent.name}/{
 class Noise(VideoDataset):
     """A data set of random pixels, in memory."""
 
-    def clip(self, i: int, draw: int = 0) -> Clip:
+    def clip(self, i: int, draw: int = 0, view: int = 0) -> Clip:
         dice = torch.Generator().manual_seed(1000 * draw + i)
         frames = torch.randint(0, 256, (self.frames, 3, self.size, self.size), generator=dice)
         return Clip(frames.to(torch.uint8), torch.arange(self.frames) / 8)

@@ -10,6 +10,7 @@ from openfsar.video.sampling import (
     clip_fsar_uniform,
     dense_windows,
     segments,
+    strided,
     trx_linspace,
 )
 
@@ -121,3 +122,21 @@ def test_nonsense_counts_are_refused():
             segments(length, frames)
     with pytest.raises(ValueError, match="hop must be at least 1, got 0"):
         dense_windows(8, 2, hop=0)
+
+
+def test_strided_frames_are_as_far_apart_as_asked_or_as_the_video_allows():
+    assert strided(100, 4, stride=10) == [35, 45, 55, 65]
+    assert strided(100, 4, stride=10, at=0.0) == [0, 10, 20, 30]
+    assert strided(100, 4, stride=10, at=1.0) == [69, 79, 89, 99]
+    assert strided(10, 4, stride=10) == [0, 3, 6, 9]
+    assert strided(2, 4, stride=10) == [0, 0, 1, 1]
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.tensor([strided(40, 3, generator, stride=10) for _ in range(400)])
+    assert (draws.diff(dim=1) == 10).all() and draws[:, 0].unique().tolist() == list(range(20))
+
+
+@pytest.mark.parametrize("sample", [segments, clip_fsar_uniform])
+def test_another_place_stays_inside_the_segments(sample):
+    first, last = sample(80, 8, at=0.0), sample(80, 8, at=0.99)
+    assert first == [0, 10, 20, 30, 40, 50, 60, 70] and last == [9, 19, 29, 39, 49, 59, 69, 79]
+    assert sample(80, 8, at=0.5) == sample(80, 8)

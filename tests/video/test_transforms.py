@@ -7,9 +7,9 @@ from PIL import Image
 
 from openfsar.video.colour import ColourJitter
 from openfsar.video.transforms import (
-    center_crop,
     eval_transform,
     horizontal_flip,
+    place_crop,
     random_crop,
     resize,
     train_transform,
@@ -62,10 +62,10 @@ def test_a_frame_of_the_right_size_is_left_alone():
 
 def test_the_centre_is_the_centre():
     frames = _clip(10, 13)
-    assert torch.equal(center_crop(frames, 4), frames[:, :, 3:7, 4:8])
-    assert torch.equal(center_crop(frames, 10), frames[:, :, :, 1:11])
+    assert torch.equal(place_crop(frames, 4, 0.5), frames[:, :, 3:7, 4:8])
+    assert torch.equal(place_crop(frames, 10, 0.5), frames[:, :, :, 1:11])
     with pytest.raises(ValueError, match="cannot crop size=11 from frames of 10x13"):
-        center_crop(frames, 11)
+        place_crop(frames, 11, 0.5)
 
 
 def test_random_crops_reach_every_place_and_are_the_same_for_all_frames():

@@ -76,8 +76,9 @@ def demo(
     from openfsar.data.frames import build_frame_cache
     from openfsar.data.manifest import read_manifest
     from openfsar.engine.evaluate import evaluate
+    from openfsar.engine.open import open_videos
     from openfsar.engine.recipe import Recipe
-    from openfsar.engine.train import open_videos, train
+    from openfsar.engine.train import train
     from openfsar.methods.zoo import create
     from openfsar.toy.dataset import make_toy
 
@@ -158,7 +159,7 @@ def _cost(recipe: "Recipe") -> "Cost":
     """Of one training episode of the recipe."""
     from openfsar.data.episodes import EpisodeDataset, EpisodeSampler
     from openfsar.engine.cost import training_cost
-    from openfsar.engine.train import open_videos
+    from openfsar.engine.open import open_videos
     from openfsar.methods.zoo import create
 
     method = create(recipe.method, encoder=recipe.encoder, **recipe.options)

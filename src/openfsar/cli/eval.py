@@ -1,4 +1,4 @@
-"""``openfsar eval``: accuracy on few-shot tasks of unseen classes, beside zero-shot text."""
+"""``openfsar eval``: accuracy on few-shot tasks of unseen classes, or in naming videos among all classes."""
 
 from dataclasses import replace
 from json import dumps, loads
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.table import Table
 
+from openfsar.cli.naming import evaluate_naming
 from openfsar.cli.run import RunError, load_method
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ def evaluate(
     *,
     data: str | None = None,
     encoder: str = "toyclip",
+    task: Literal["few-shot", "supervised", "base-to-novel"] | None = None,
     split: str = "test",
     way: int = 5,
     shot: int = 1,
     query: int = 1,
     episodes: int = 10_000,
     frames: int | None = None,
+    views: int = 1,
+    crops: int = 1,
     seed: int = 0,
     protocol: Literal["cached", "paper"] = "cached",
     choose_text_share: bool = False,
@@ -36,16 +40,23 @@ def evaluate(
 ) -> None:
     """Measure accuracy on few-shot tasks with unseen classes, with zero-shot text beside it.
 
+    Methods that name videos by words can also name them among all classes, without examples: supervised
+    takes the videos of the training classes that were held out, base-to-novel also those of the classes of
+    the split, which are new, and the harmonic mean of both.
+
     Args:
         run: A run folder, a model folder, or the name of a method (then untrained, on --encoder).
         data: A toy data set by name, a manifest, or a folder per class; by default the data of the run.
         encoder: The encoder of a method given by name.
+        task: few-shot, supervised or base-to-novel; by default as the run was trained.
         split: The split to draw tasks from; "" for data without splits.
-        way: Classes per task.
+        way: Classes per few-shot task.
         shot: Examples per class.
         query: Videos to name per class and task.
-        episodes: Tasks.
+        episodes: Few-shot tasks.
         frames: Frames sampled per video; by default as in training, or 8.
+        views: Places in time of a video to name, whose probabilities are averaged.
+        crops: Places in the image, at each of those in time.
         seed: The same seed draws the same tasks.
         protocol: cached encodes every video once; paper samples its frames anew for every task (slow).
         choose_text_share: First choose how much the class names count, on the classes of the split val.
@@ -55,24 +66,40 @@ def evaluate(
 
     Example:
         openfsar eval runs/otam-toy-motion
+        openfsar eval runs/m2-clip-toy-scene --task base-to-novel --views 3
         openfsar eval protonet --data videos/ --split "" --encoder clip-vit-b-16 --shot 5
     """
     from openfsar.engine.evaluate import evaluate as measure
+    from openfsar.engine.open import open_videos
     from openfsar.engine.results import append_result
-    from openfsar.engine.train import open_videos
     from openfsar.methods.zoo import create
 
     method = load_method(run, encoder=encoder)
     trained = _recipe(run)
     recipe = _with_data(trained, method, data, run)
     recipe = replace(recipe, frames=frames or recipe.frames)
-    videos = open_videos(recipe, method, split, progress=not json)
-    if choose_text_share:
-        _choose_text_share(method, recipe, way=way, shot=shot, device=device, progress=not json)
     systems = {method.spec.method: method}
     if method.spec.method != "zero-shot":
         spec = method.spec
         systems["zero-shot"] = create("zero-shot", encoder=spec.encoder, pretrained=spec.pretrained)
+    if task is None:
+        task = "supervised" if recipe.training == "clips" else "few-shot"
+    if task != "few-shot":
+        return evaluate_naming(
+            systems,
+            recipe,
+            trained,
+            novel=task == "base-to-novel",
+            split=split,
+            views=views,
+            crops=crops,
+            results=results,
+            device=device,
+            json=json,
+        )
+    videos = open_videos(recipe, method, split, progress=not json)
+    if choose_text_share:
+        _choose_text_share(method, recipe, way=way, shot=shot, device=device, progress=not json)
     found: list[Result] = []
     for system in systems.values():
         result = measure(
@@ -120,7 +147,7 @@ def _choose_text_share(
 ) -> None:
     """Leave the method with the share that is best on the validation classes, and say what was found."""
     from openfsar.engine.fusion import choose_text_share
-    from openfsar.engine.train import open_videos
+    from openfsar.engine.open import open_videos
     from openfsar.methods.fusion import FusedMethod
 
     if not isinstance(method, FusedMethod):

@@ -15,14 +15,15 @@ from openfsar.data.manifest import Manifest, ManifestError, VideoRecord
 from openfsar.data.store import FrameStore
 from openfsar.episode import Clip
 from openfsar.video import read_frames
-from openfsar.video.sampling import clip_fsar_uniform, segments, trx_linspace
+from openfsar.video.sampling import clip_fsar_uniform, segments, strided, trx_linspace
 from openfsar.video.transforms import CROP_MARGIN, Resize, eval_transform, train_transform
 
-Sampling = Literal["segments", "clip-fsar-uniform", "trx"]
+Sampling = Literal["segments", "clip-fsar-uniform", "strided", "trx"]
 
 SAMPLINGS: dict[str, Callable[..., list[int]]] = {
     "segments": segments,
     "clip-fsar-uniform": clip_fsar_uniform,
+    "strided": strided,
     "trx": trx_linspace,
 }
 
@@ -35,7 +36,9 @@ class VideoDataset:
     """The videos of a manifest, or of one split of it, sorted by class and path.
 
     In training, frames are drawn within their segments and crops at random, one draw per clip; nothing is
-    mirrored, since that would turn "left" into "right". Otherwise segment centres and centre crops are taken.
+    mirrored unless asked for, since that would turn "left" into "right". Otherwise segment centres and centre
+    crops are taken, or several views of a video: ``views`` places in time, and at each ``crops`` places along
+    the longer side, all evenly spaced.
 
     Raises:
         ManifestError: for a split the manifest lacks.
@@ -56,16 +59,32 @@ class VideoDataset:
     random_crops: bool = field(default=True, kw_only=True)
     """In training; False keeps the centre crop, as published test code does while it draws its frames."""
 
+    mirror: bool = field(default=False, kw_only=True)
+    """In training: half of the clips are mirrored."""
+
+    stride: int = field(default=1, kw_only=True)
+    """Frames from one to the next; of the sampling "strided" alone."""
+
+    views: int = field(default=1, kw_only=True)
+    """Outside training: places in time."""
+
+    crops: int = field(default=1, kw_only=True)
+    """Outside training: places along the longer side, at each of those in time."""
+
     seed: int = field(default=0, kw_only=True)
     cache: Path | None = field(default=None, kw_only=True)
     """Folder of a frame cache; without one, videos are decoded."""
 
     def __post_init__(self) -> None:
-        for name, value in (("frames", self.frames), ("size", self.size)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        for name in ("frames", "size", "stride", "views", "crops"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.sampling not in SAMPLINGS:
             raise ValueError(f"sampling={self.sampling!r} does not exist; use {', '.join(SAMPLINGS)}")
+        if self.sampling == "trx" and self.views > 1:
+            raise ValueError(
+                f"sampling='trx' takes one view of a video, got views={self.views}; use segments"
+            )
         if not self.records:
             splits = sorted({record.split for record in self.manifest.records}) or ["no video at all"]
             raise ManifestError(
@@ -110,23 +129,35 @@ class VideoDataset:
     def __len__(self) -> int:
         return len(self.records)
 
-    def clip(self, i: int, draw: int = 0) -> Clip:
-        """Video i as ``frames`` crops of ``size`` x ``size``; in training another ``draw`` looks elsewhere.
+    def clip(self, i: int, draw: int = 0, view: int = 0) -> Clip:
+        """Video i as ``frames`` crops of ``size`` x ``size``.
+
+        Args:
+            draw: In training another number looks elsewhere; otherwise it changes nothing.
+            view: Outside training, from 0 to ``views * crops - 1``, crops innermost.
 
         Raises:
             VideoError: the video cannot be read. Another one never takes its place.
         """
         generator = seeded(self.seed, i, draw) if self.train else None
         choose = partial(SAMPLINGS[self.sampling], frames=self.frames, generator=generator)
+        place, crop = divmod(view, self.crops)
+        if self.sampling == "strided":
+            choose = partial(choose, stride=self.stride)
+        if generator is None and self.sampling != "trx":
+            choose = partial(choose, at=(place + 0.5) / self.views)
         if self._store is not None:
             clip = self._store.read(self._rows[i], choose)
         else:
             side = max(DECODED_SIDE, round(self.size * CROP_MARGIN))
             clip = read_frames(self.records[i].path, choose, short_side=side)
         if generator is None or not self.random_crops:
-            frames = eval_transform(clip.frames, self.size, resize=self.resize)
+            at = 0.5 if self.crops == 1 else crop / (self.crops - 1)
+            frames = eval_transform(clip.frames, self.size, resize=self.resize, at=at)
         else:
-            frames = train_transform(clip.frames, self.size, generator=generator, resize=self.resize)
+            frames = train_transform(
+                clip.frames, self.size, generator=generator, resize=self.resize, flip=self.mirror
+            )
         return Clip(frames, clip.seconds)
 
     def at(self, **changes: Any) -> "VideoDataset":

@@ -1,15 +1,15 @@
 """Which videos there are and what they show: CSV files and folders in, one checked record per video out.
 
-A CSV manifest has the columns ``path`` and ``label``, and optionally ``split`` (train, val or test; classes
-are divided, not videos) and ``group`` (videos cut from one recording share it). Relative paths start at its
-folder.
+A CSV manifest has the columns ``path`` and ``label``, and optionally ``split`` (train, val or test) and
+``group`` (videos cut from one recording share it). Relative paths start at its folder. Splits divide the
+classes, as few-shot recognition wants it, or the videos of the same classes, as supervised sets do.
 """
 
 import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -44,7 +44,8 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Labelled videos, checked: no video twice, no class in two splits, every label named.
+    """Labelled videos, checked: no video twice, every label named, splits that divide either the classes or
+    the videos of all classes.
 
     Raises:
         ManifestError: naming the first offenders.
@@ -64,6 +65,17 @@ class Manifest:
         twice = [path for path, count in paths.items() if count > 1]
         if twice:
             raise ManifestError(f"{_some(twice)} listed more than once; keep one line for each video")
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Classes that have videos in several splits, sorted; few-shot recognition allows none."""
+        homes = {(record.label, record.split) for record in self.records}
+        counts = Counter(label for label, _ in homes)
+        return tuple(sorted(label for label, count in counts.items() if count > 1))
+
+    def only(self, splits: Collection[str]) -> "Manifest":
+        """The videos of these splits."""
+        return Manifest(self.root, tuple(record for record in self.records if record.split in splits))
 
 
 def read_manifest(source: Path) -> Manifest:
@@ -204,6 +216,8 @@ def _check_splits(records: tuple[VideoRecord, ...]) -> None:
             f"some videos have a split, but those of {_some(sorted(classes['']))} have none; "
             "give it to all or to none"
         )
+    if all(names <= classes.get("train", set()) for names in classes.values()):
+        return  # the videos of the same classes are divided
     try:
         check_disjoint(classes)
     except SplitError as error:

@@ -57,5 +57,6 @@ def check_disjoint(classes: Mapping[str, Iterable[str]]) -> None:
         more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
         raise SplitError(
             f"classes must belong to one split only, but {', '.join(shared[:5])}{more}; "
-            "few-shot splits divide classes, not videos: give each class to one split"
+            "few-shot splits divide classes, not videos: give each class to one split (for supervised "
+            "training every class of val and test is one of train)"
         )

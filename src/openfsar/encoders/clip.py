@@ -138,12 +138,16 @@ class ClipEncoder(nn.Module):
             known.update(zip(new, means.unbind(), strict=True))
         return torch.stack([known[name] for name in names])
 
+    def sentences(self, sentences: Sequence[str]) -> Float[Tensor, "B D"]:
+        """One vector per sentence, not normalised and not kept; with gradient where the text tower trains."""
+        return self.text_tower(self.tokenize(sentences))
+
     def _text(self, sentences: Sequence[str]) -> Float[Tensor, "B D"]:
         """Features in the parameters' own precision: what is kept must not depend on who asks first."""
         plain = torch.autocast(self.logit_scale.device.type, enabled=False)
         with torch.no_grad(), plain:
             chunks = [sentences[i : i + _CHUNK] for i in range(0, len(sentences), _CHUNK)]
-            return torch.cat([self.text_tower(self.tokenize(chunk)) for chunk in chunks])
+            return torch.cat([self.sentences(chunk) for chunk in chunks])
 
     def _cache(self) -> dict[tuple[bool | str, ...], dict[str, Tensor]]:
         """The kept text features, emptied when the text tower gained, lost or rewrote a parameter."""

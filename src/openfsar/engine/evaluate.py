@@ -167,10 +167,10 @@ def encode_dataset(
     reads = text if method.support_reads_text else None
     queries, supports = [], []
     with torch.inference_mode():
-        for rows, clips in _batches(method, dataset, [(v, 0) for v in range(len(dataset))], batch):
+        for rows, clips in batches(method, dataset, [(v,) for v in range(len(dataset))], batch):
             queries.append(_encode(method, clips, None))
             if reads is not None:
-                labels = torch.tensor([int(dataset.labels[v]) for v, _ in rows], device=reads.device)
+                labels = torch.tensor([int(dataset.labels[row[0]]) for row in rows], device=reads.device)
                 supports.append(_encode(method, clips, reads[labels]))
             advance(len(rows))
         query = type(queries[0]).cat(queries)
@@ -257,8 +257,8 @@ def _encode_drawn(
     """The videos of episodes ``first``, ``first + 1``, … in one row; the episode decides the frames."""
     items = [(v, first + e) for e, episode in enumerate(videos.flatten(1).tolist()) for v in episode]
     parts = []
-    for rows, clips in _batches(method, dataset, items, batch):
-        labels = [int(dataset.labels[v]) for v, _ in rows]
+    for rows, clips in batches(method, dataset, items, batch):
+        labels = [int(dataset.labels[row[0]]) for row in rows]
         parts.append(_encode(method, clips, None if text is None else text[labels]))
     return type(parts[0]).cat(parts)
 
@@ -272,10 +272,10 @@ def _encode(
     )
 
 
-def _batches(
-    method: FewShotMethod, dataset: VideoDataset, items: Sequence[tuple[int, int]], batch: int
-) -> Iterator[tuple[Sequence[tuple[int, int]], UInt8[Tensor, "B T C H W"]]]:
-    """Batches of (video, draw) pairs with their clips on the method's device, decoded ahead by threads."""
+def batches(
+    method: FewShotMethod, dataset: VideoDataset, items: Sequence[tuple[int, ...]], batch: int
+) -> Iterator[tuple[Sequence[tuple[int, ...]], UInt8[Tensor, "B T C H W"]]]:
+    """Batches of what ``dataset.clip`` takes (video, draw, view) with their clips on the method's device, decoded ahead by threads."""
     device = next(method.parameters()).device
     clips = _ahead(lambda item: dataset.clip(*item).frames, items, limit=2 * batch)
     for start in range(0, len(items), batch):

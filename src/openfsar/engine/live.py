@@ -35,10 +35,14 @@ def bar(progress: bool, *columns: ProgressColumn) -> Progress:
 
 
 class TrainingDisplay:
-    """Step, loss, accuracy, speed and time left; a context manager."""
+    """Step, loss, accuracy, speed and time left; a context manager.
 
-    def __init__(self, start: int, steps: int, *, progress: bool) -> None:
-        self.start, self.steps = start, steps
+    Args:
+        unit, per_step: What speed is counted in, and how many of these a step has.
+    """
+
+    def __init__(self, start: int, steps: int, unit: str, per_step: int, *, progress: bool) -> None:
+        self.start, self.steps, self.unit, self.per_step = start, steps, unit, per_step
         self.progress = progress
         self.bar = bar(progress, TextColumn("{task.fields[said]}"))
         self.task = self.bar.add_task("training", total=steps, completed=start, said="")
@@ -52,14 +56,14 @@ class TrainingDisplay:
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def show(self, step: int, entry: Entry, episodes_per_step: int) -> None:
+    def show(self, step: int, entry: Entry) -> None:
         """The numbers of one training step; its accuracy, where it has one, is a fraction."""
         now = time.monotonic()
         pace = (step - self.start) / max(now - self.began - self.away, 1e-9)  # steps per second of training
         words = [f"loss {entry['loss']:.3f}"]
         if "accuracy" in entry:
             words.append(f"accuracy {100 * entry['accuracy']:.1f} %")
-        line = "  ".join([*words, f"{pace * episodes_per_step:.1f} episodes/s"])
+        line = "  ".join([*words, f"{pace * self.per_step:.1f} {self.unit}/s"])
         self.bar.update(self.task, completed=step, said=line)
         watched = self.bar.console.is_terminal
         if not watched and (now - self.logged > LOG_SECONDS or step == self.steps):

@@ -1,13 +1,13 @@
 """The training loop: one for CPU, one GPU and many processes; after a kill it goes on as if nothing had been.
 
-Step ``s`` (from 0) learns from episodes ``s E`` to ``s E + E - 1``, and every random number of episode ``i``,
-its dropout included, derives from the seed and ``i``. So the state of a run is the number of steps done, the
-trained weights and the optimiser; and how many processes divide the episodes of a step among themselves
-changes nothing but the order of additions.
+A batch is an episode, or labelled clips. Step ``s`` (from 0) learns from batches ``s E`` to ``s E + E - 1``,
+and every random number of batch ``i``, its dropout included, derives from the seed and ``i``. So the state of
+a run is the number of steps done, the trained weights and the optimiser; and how many processes divide the
+batches of a step among themselves changes nothing but the order of additions.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import timedelta
@@ -21,11 +21,9 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, is_tensorboard_available, parse_flag_from_env
 from safetensors.torch import save
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from openfsar import hub
-from openfsar.data.dataset import VideoDataset
-from openfsar.data.episodes import EpisodeDataset, EpisodeSampler
 from openfsar.data.files import clear_partial, whole_file
 from openfsar.engine.checkpoint import (
     Checkpoint,
@@ -37,11 +35,10 @@ from openfsar.engine.checkpoint import (
     save_checkpoint,
     trained_state,
 )
-from openfsar.engine.evaluate import evaluate
 from openfsar.engine.live import TrainingDisplay
 from openfsar.engine.optim import build_optimizer, learning_rate, set_learning_rate
 from openfsar.engine.recipe import Recipe, RecipeError
-from openfsar.episode import Episode
+from openfsar.episode import ClipBatch, Episode
 from openfsar.methods.base import FewShotMethod
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -58,33 +55,36 @@ class TrainingError(ValueError):
     """Training that cannot go on; the message says where the evidence lies."""
 
 
+Batches = Dataset[Episode] | Dataset[ClipBatch]
+Measure = Callable[[torch.device], tuple[float, float]]
+
+
 class Loop:
-    """One training run: the moving parts, and the steps that move them."""
+    """One training run: the moving parts, and the steps that move them.
+
+    Args:
+        batches: ``steps * episodes_per_step`` of them, each a function of its number.
+        measure: Accuracy of the present model on the selection classes and half of its 95 % interval, as
+            fractions, computed on the device it is given.
+        unit: What training speed is counted in, and how many of these a batch holds.
+    """
 
     def __init__(
         self,
         method: FewShotMethod,
         recipe: Recipe,
-        training: VideoDataset,
-        selection: VideoDataset,
+        batches: Batches,
+        measure: Measure,
         out: Path,
         *,
+        unit: tuple[str, int] = ("episodes", 1),
         progress: bool,
     ) -> None:
-        self.method, self.recipe, self.selection, self.out = method, recipe, selection, out
+        self.method, self.recipe, self.batches, self.measure, self.out = method, recipe, batches, measure, out
+        self.unit = unit
         self.accelerator = start_accelerator(recipe, out)
         self.leads = self.accelerator.is_main_process
         self.progress = progress and self.leads
-        sampler = EpisodeSampler(
-            training.labels,
-            way=recipe.way,
-            shot=recipe.shot,
-            query=recipe.query,
-            seed=recipe.seed,
-            groups=training.groups,
-            names=training.classes,
-        )
-        self.episodes = EpisodeDataset(training, sampler, recipe.steps * recipe.episodes_per_step)
         self.model, self.optimizer = self.accelerator.prepare(method, build_optimizer(method, recipe))
         self.step = 0
         self.history = History()
@@ -105,7 +105,11 @@ class Loop:
         if self.leads:
             clear_partial(self.out)
         self.accelerator.wait_for_everyone()  # a late process must not resume from the first checkpoint
-        with TrainingDisplay(self.step, recipe.steps, progress=self.progress) as display:
+        unit, size = self.unit
+        display = TrainingDisplay(
+            self.step, recipe.steps, unit, size * recipe.episodes_per_step, progress=self.progress
+        )
+        with display:
             if not self.history.validation:
                 self._evaluate(display)
                 self._checkpoint()
@@ -115,7 +119,7 @@ class Loop:
                 self.step += 1
                 self.history.train.append({"step": self.step, **entry})
                 self.accelerator.log({f"train/{key}": value for key, value in entry.items()}, self.step)
-                display.show(self.step, entry, recipe.episodes_per_step)
+                display.show(self.step, entry)
                 due = self.step % recipe.eval_every == 0 or self.step == recipe.steps
                 if due:
                     self._evaluate(display)
@@ -134,15 +138,15 @@ class Loop:
         self.accelerator.end_training()
 
     def _share(self, step: int) -> range:
-        """Numbers of the episodes of a step that are this process's."""
+        """Numbers of the batches of a step that are this process's."""
         first, count = step * self.recipe.episodes_per_step, self.recipe.episodes_per_step
         return range(first + self.accelerator.process_index, first + count, self.accelerator.num_processes)
 
-    def _feed(self) -> Iterator[Episode]:
-        """This process's episodes from the present step on, read ahead by workers."""
+    def _feed(self) -> Iterator[Episode | ClipBatch]:
+        """This process's batches from the present step on, read ahead by workers."""
         return iter(
             DataLoader(
-                self.episodes,
+                self.batches,
                 batch_size=None,
                 sampler=[
                     index for step in range(self.step, self.recipe.steps) for index in self._share(step)
@@ -152,19 +156,19 @@ class Loop:
             )
         )
 
-    def _learn(self, feed: Iterator[Episode]) -> Entry:
-        """One optimiser step; what it reports is the mean over its episodes, in every process."""
+    def _learn(self, feed: Iterator[Episode | ClipBatch]) -> Entry:
+        """One optimiser step; what it reports is the mean over its batches, in every process."""
         recipe, accelerator, mine = self.recipe, self.accelerator, self._share(self.step)
         rate = learning_rate(self.step, recipe)
         set_learning_rate(self.optimizer, rate)
         self.method.train()
         reports: dict[int, dict[str, Tensor]] = {}
         for index in mine:
-            episode = next(feed).to(accelerator.device)
-            torch.manual_seed(_episode_seed(recipe.seed, index))
-            # processes exchange gradients once a step, with the last episode
+            batch = next(feed).to(accelerator.device)
+            torch.manual_seed(_batch_seed(recipe.seed, index))
+            # processes exchange gradients once a step, with the last batch
             with nullcontext() if index == mine[-1] else accelerator.no_sync(self.model):
-                reports[index] = self.model(episode)
+                reports[index] = self.model(batch)
                 share = accelerator.num_processes / recipe.episodes_per_step  # the exchange takes the mean
                 accelerator.backward(reports[index]["loss"] * share)
         names, table = self._gather(reports)
@@ -190,7 +194,7 @@ class Loop:
         return norm.item()
 
     def _gather(self, reports: dict[int, dict[str, Tensor]]) -> tuple[list[str], Tensor]:
-        """Names, and a table of this step's episodes (rows) by what the method reports (columns)."""
+        """Names, and a table of this step's batches (rows) by what the method reports (columns)."""
         names = sorted(next(iter(reports.values())))
         count = self.recipe.episodes_per_step
         table = torch.zeros(count, len(names), device=self.accelerator.device)
@@ -206,24 +210,16 @@ class Loop:
         found: list[Entry] = [{}]
         if self.leads:
             with display.paused(), self.accelerator.autocast():
-                result = evaluate(
-                    self.method,
-                    self.selection,
-                    way=recipe.eval_way,
-                    shot=recipe.eval_shot,
-                    query=recipe.eval_query,
-                    episodes=recipe.eval_episodes,
-                    device=self.accelerator.device,
-                    progress=self.progress,
-                )
-            found = [{"step": self.step, "accuracy": result.accuracy, "interval": result.interval}]
+                accuracy, interval = self.measure(self.accelerator.device)
+            found = [{"step": self.step, "accuracy": accuracy, "interval": interval}]
         (entry,) = broadcast_object_list(found)
         self.history.validation.append(entry)
         if self.leads and self.history.best is entry:
             hub.save(self.method, self.out / "best")
         self.accelerator.log({f"{recipe.select}/accuracy": entry["accuracy"]}, self.step)
         display.say(
-            f"step {self.step}  accuracy on the {recipe.select} classes "
+            f"step {self.step}  accuracy on the {recipe.select} "
+            f"{'classes' if recipe.training == 'episodes' else 'videos'} "
             f"{100 * entry['accuracy']:.1f} ± {100 * entry['interval']:.1f} %"
             + ("  (selecting on test: no fair estimate)" if recipe.select == "test" else "")
         )
@@ -260,17 +256,17 @@ class Loop:
         self.step, self.history = checkpoint.step, checkpoint.history
 
     def _stopped(self, why: str, indices: list[int]) -> TrainingError:
-        """Save the episodes in pixels and names; they are read again, for an episode is its number."""
-        names = [f"episode-{index}.safetensors" for index in indices]
+        """Save the batches in pixels and names; they are read again, for a batch is its number."""
+        kind = "episode" if self.recipe.training == "episodes" else "batch"
+        names = [f"{kind}-{index}.safetensors" for index in indices]
         for index, name in zip(indices, names, strict=True) if self.leads else ():
-            episode = self.episodes[index]
+            batch = self.batches[index]
             pixels = {
-                key: value.contiguous() for key, value in vars(episode).items() if isinstance(value, Tensor)
+                key: value.contiguous() for key, value in vars(batch).items() if isinstance(value, Tensor)
             }
-            about = {"why": why, "step": self.step, "episode": index, "seed": self.recipe.seed}
-            text = {key: str(value) for key, value in about.items()} | {
-                "classes": json.dumps(episode.classes)
-            }
+            about = {"why": why, "step": self.step, kind: index, "seed": self.recipe.seed}
+            classes = batch.classes if isinstance(batch, Episode) else batch.vocabulary
+            text = {key: str(value) for key, value in about.items()} | {"classes": json.dumps(classes)}
             with whole_file(self.out / name) as file:
                 file.write(save(pixels, text))
         return TrainingError(
@@ -315,5 +311,5 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
     return accelerator
 
 
-def _episode_seed(seed: int, index: int) -> int:
+def _batch_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])

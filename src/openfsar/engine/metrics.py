@@ -10,7 +10,7 @@ Z95 = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
 
 
-def mean_interval(values: Float[Tensor, " E"]) -> tuple[float, float]:
+def mean_interval(values: Float[Tensor, " E"] | Bool[Tensor, " E"]) -> tuple[float, float]:
     """Mean over episodes, and half the width of its 95 % confidence interval, in the unit of the values.
 
     Raises:
@@ -20,6 +20,17 @@ def mean_interval(values: Float[Tensor, " E"]) -> tuple[float, float]:
         raise ValueError(f"an interval needs at least two episodes, got {len(values)}")
     values = values.double()
     return values.mean().item(), Z95 * values.std().item() / sqrt(len(values))
+
+
+def harmonic_mean(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    """Of two accuracies with their half intervals, measured on different videos; errors propagated linearly.
+
+    It is 0 where either is: new classes must not be bought with the known ones, nor the other way round.
+    """
+    (a, da), (b, db) = first, second
+    if a + b == 0:
+        return 0.0, 0.0
+    return 2 * a * b / (a + b), 2 * sqrt((b * b * da) ** 2 + (a * a * db) ** 2) / (a + b) ** 2
 
 
 def episode_accuracy(correct: Bool[Tensor, "E Q"]) -> Float[Tensor, " E"]:

@@ -10,29 +10,40 @@ from openfsar.encoders.trainable import trainable_parameters
 from openfsar.engine.recipe import Recipe
 
 
-def decay_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Every trainable parameter in exactly one of two groups: with weight decay and without.
+def optimizer_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Every trainable parameter in exactly one group, by weight decay and by factor on the learning rate.
+
+    Of several beginnings in ``lr_factors`` that fit a name the longest counts.
 
     Raises:
-        ValueError: if nothing trains.
+        ValueError: if nothing trains, or a beginning fits no trainable parameter.
     """
-    parameters = list(trainable_parameters(module).values())
+    parameters = trainable_parameters(module)
     if not parameters:
         raise ValueError(
             f"{recipe.label}: no parameter is trainable; choose an option such as options.tune=full"
         )
-    decayed = [p for p in parameters if p.ndim > 1 or recipe.decay_vectors]
-    spared = [p for p in parameters if not (p.ndim > 1 or recipe.decay_vectors)]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
+    for start in recipe.lr_factors:
+        if not any(name.startswith(start) for name in parameters):
+            parts = sorted({name.split(".")[0] for name in parameters})
+            raise ValueError(
+                f"{recipe.label}: lr_factors names {start!r}, and no trainable parameter begins so; they "
+                f"begin with {', '.join(parts)}"
+            )
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        fitting = [start for start in recipe.lr_factors if name.startswith(start)]
+        factor = recipe.lr_factors[max(fitting, key=len)] if fitting else 1.0
+        groups.setdefault((parameter.ndim > 1 or recipe.decay_vectors, factor), []).append(parameter)
+    return [
+        {"params": members, "weight_decay": recipe.weight_decay if decayed else 0.0, "factor": factor}
+        for (decayed, factor), members in groups.items()
     ]
-    return [group for group in groups if group["params"]]
 
 
 def build_optimizer(module: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimiser over the trainable parameters of ``module``."""
-    groups = decay_groups(module, recipe)
+    groups = optimizer_groups(module, recipe)
     match recipe.optimizer:
         case "adam":
             return Adam(groups, lr=recipe.lr, betas=recipe.betas)
@@ -57,6 +68,6 @@ def learning_rate(step: int, recipe: Recipe) -> float:
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """One rate for all groups."""
+    """One rate for all groups, times the factor of each."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["factor"]

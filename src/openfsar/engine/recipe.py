@@ -48,6 +48,19 @@ class Recipe:
     """Whether the shrunk image keeps its proportions."""
     sampling: Sampling = "segments"
     """Which frames of a video are taken."""
+    stride: int = 1
+    """Frames from one to the next, of the sampling "strided" alone."""
+    mirror: bool = False
+    """Whether half of the training clips are mirrored; not where left and right matter."""
+    training: Literal["episodes", "clips"] = "episodes"
+    """What a step learns from: few-shot tasks, or labelled clips of all training classes at once."""
+    batch: int = 32
+    """Clips per step, where training is by clips."""
+    held_out: float = 0.2
+    """By clips: share of each class's training videos that val and test get where the data has none of these
+    classes there."""
+    videos_per_class: int = 0
+    """By clips: so many training videos of each class alone; 0 takes all."""
     way: int = 5
     """Classes per training episode."""
     shot: int = 1
@@ -55,15 +68,18 @@ class Recipe:
     query: int = 5
     """Query videos per class."""
     seed: int = 0
-    """Decides the episodes, frames, crops, dropout, and random weights."""
+    """Decides the episodes or batches, frames, crops, dropout, what is held out, and random weights."""
     steps: int = 1000
     """Optimiser steps."""
     episodes_per_step: int = 1
-    """Episodes whose gradients are averaged in a step; several processes divide them among themselves."""
+    """Episodes, or batches of clips, whose gradients are averaged in a step; several processes divide them
+    among themselves."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     """adam adds weight decay to the gradient, adamw decays the weights themselves."""
     lr: float = 1e-5
     """Highest learning rate."""
+    lr_factors: dict[str, float] = field(default_factory=dict)
+    """Factor on the learning rate of the parameters whose names begin so, such as ``head: 10``."""
     weight_decay: float = 0.0
     """Applied to matrices; to vectors only where ``decay_vectors``."""
     decay_vectors: bool = False
@@ -90,7 +106,7 @@ class Recipe:
     eval_every: int = 100
     """Optimiser steps between evaluations; the untrained and the last state are evaluated in any case."""
     eval_episodes: int = 1000
-    """Episodes of each evaluation, always the same ones."""
+    """Episodes of each evaluation, always the same ones. Training by clips is evaluated on all videos."""
     eval_way: int = 5
     """Classes per evaluation episode."""
     eval_shot: int = 1
@@ -100,7 +116,8 @@ class Recipe:
     patience: int = 0
     """Evaluations without a new best after which training stops early; 0 never does."""
     select: Literal["val", "test"] = "val"
-    """Split that picks the best model. test is for comparing with papers that did so; results say it."""
+    """Split that picks the best model: its few-shot tasks, or its videos of the training classes. test is for
+    comparing with papers that did so; results say it."""
     choose_text_share: bool = False
     """Whether the share of the class names in the best model's predictions is chosen anew when training ends,
     on the classes of ``select``."""
@@ -112,7 +129,18 @@ class Recipe:
     """Where curves are sent besides the run folder."""
 
     def __post_init__(self) -> None:
-        least = dict(frames=1, way=2, shot=1, query=1, steps=1, episodes_per_step=1, eval_every=1)
+        least = dict(
+            frames=1,
+            stride=1,
+            batch=2,
+            videos_per_class=0,
+            way=2,
+            shot=1,
+            query=1,
+            steps=1,
+            episodes_per_step=1,
+            eval_every=1,
+        )
         least |= dict(eval_episodes=2, eval_way=2, eval_shot=1, eval_query=1, checkpoint_every=1)
         least |= dict.fromkeys(["size", "seed", "weight_decay", "momentum", "warmup_steps", "clip_norm"], 0)
         least |= dict.fromkeys(["patience", "workers"], 0)
@@ -122,6 +150,15 @@ class Recipe:
         ]
         if not self.lr > 0:
             wrong.append(f"lr={self.lr} (above 0)")
+        if not 0 < self.held_out < 0.5:
+            wrong.append(f"held_out={self.held_out} (between 0 and 0.5)")
+        wrong += [f"lr_factors.{name}={x} (above 0)" for name, x in self.lr_factors.items() if not x > 0]
+        if self.stride > 1 and self.sampling != "strided":
+            wrong.append(f"stride={self.stride} with sampling={self.sampling} (only strided has one)")
+        if self.choose_text_share and self.training == "clips":
+            wrong.append(
+                "choose_text_share=true with training=clips (openfsar eval --choose-text-share does)"
+            )
         if self.warmup_steps > self.steps:
             wrong.append(f"warmup_steps={self.warmup_steps} (at most steps={self.steps})")
         if (self.schedule == "steps") != bool(self.milestones):
@@ -214,7 +251,7 @@ def _read(text: str, source: str) -> dict[Any, Any]:
 
 
 def _override(values: dict[Any, Any], override: str) -> None:
-    """Replace one value in place; only the keys inside ``options`` may be new."""
+    """Replace one value in place; only the keys inside ``options`` and ``lr_factors`` may be new."""
     key, equals, text = override.partition("=")
     if not equals:
         raise RecipeError(
@@ -223,7 +260,8 @@ def _override(values: dict[Any, Any], override: str) -> None:
     *path, last = key.strip().split(".")
     if len(path) > 1 or (path and not isinstance(values.get(path[0]), Mapping)):
         raise RecipeError(
-            f"{override!r}: {key!r} leads nowhere; only the entries of options have dotted names"
+            f"{override!r}: {key!r} leads nowhere; only the entries of options and lr_factors have "
+            "dotted names"
         )
     target = values[path[0]] if path else values
     if not path and last not in values:

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -13,13 +13,18 @@ from tempfile import NamedTemporaryFile
 
 from openfsar.engine.evaluate import Result
 from openfsar.engine.recipe import Recipe
+from openfsar.engine.supervised import NamingResult
 
 COLUMNS = (
     *("recipe", "method", "encoder", "data", "split", "way", "shot", "query", "episodes", "seed"),
     *("accuracy", "interval", "episode_hash", "protocol", "select", "train_seed", "trainable", "seconds"),
     *("commit", "date", "version"),
 )
-"""Accuracy and interval in %; ``select`` is the split that picked the model, "" for an untrained one."""
+"""Accuracy and interval in %; ``select`` is the split that picked the model, "" for an untrained one.
+
+Where videos were named among all classes, without examples, ``way`` is the number of classes, ``episodes``
+that of videos, and ``protocol`` says whether the classes were known, by which head, and from how many views.
+"""
 
 
 class ResultsError(ValueError):
@@ -35,17 +40,38 @@ def append_result(result: Result, path: Path, *, recipe: Recipe | None = None) -
     Raises:
         ResultsError: if the file has other columns.
     """
+    values = {column: getattr(result, column) for column in ("way", "shot", "query", "episodes", "seed")}
+    values |= {"episode_hash": result.episode_hash, "protocol": result.protocol}
+    values["seconds"] = f"{result.seconds_encode + result.seconds_match:.1f}"
+    _append(result, values, path, recipe)
+
+
+def append_naming(result: NamingResult, path: Path, *, known: bool, recipe: Recipe | None = None) -> None:
+    """``append_result`` for videos named among all classes.
+
+    Args:
+        known: Whether the method was trained on these classes.
+    """
+    views = f"{result.views}x{result.crops} views"
+    values = {"way": len(result.classes), "episodes": result.videos}
+    values |= {"shot": "", "query": "", "seed": "", "episode_hash": ""}
+    values["protocol"] = f"{'known' if known else 'new'} classes, {result.head}, {views}"
+    values["seconds"] = f"{result.seconds:.1f}"
+    _append(result, values, path, recipe)
+
+
+def _append(
+    result: Result | NamingResult, values: Mapping[str, object], path: Path, recipe: Recipe | None
+) -> None:
     row = {
-        **{column: getattr(result, column) for column in COLUMNS[1:10]},
+        **values,
+        **{column: getattr(result, column) for column in ("method", "encoder", "data", "split")},
         "recipe": recipe.label if recipe else "",
         "accuracy": f"{100 * result.accuracy:.2f}",
         "interval": f"{100 * result.interval:.2f}",
-        "episode_hash": result.episode_hash,
-        "protocol": result.protocol,
         "select": recipe.select if recipe else "",
         "train_seed": recipe.seed if recipe else "",
         "trainable": result.trainable,
-        "seconds": f"{result.seconds_encode + result.seconds_match:.1f}",
         "commit": _commit(),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "version": version("openfsar"),

@@ -3,19 +3,22 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from openfsar import hub
+from openfsar.data.batches import ClipDataset
 from openfsar.data.dataset import VideoDataset
-from openfsar.data.frames import build_frame_cache
-from openfsar.data.manifest import read_manifest
+from openfsar.data.episodes import EpisodeDataset, EpisodeSampler
 from openfsar.encoders.towers import VisionTower
 from openfsar.engine.checkpoint import History
+from openfsar.engine.evaluate import evaluate
 from openfsar.engine.fusion import TextShare, choose_text_share
-from openfsar.engine.loop import Loop, join_processes
+from openfsar.engine.loop import Batches, Loop, Measure, join_processes
+from openfsar.engine.open import make_method, open_base, open_manifest, open_videos
 from openfsar.engine.recipe import Recipe, RecipeError
+from openfsar.engine.supervised import name_videos
 from openfsar.methods.base import FewShotMethod
-from openfsar.methods.fusion import FusedMethod
-from openfsar.methods.zoo import create
-from openfsar.toy.dataset import TOY_SETS, make_toy
+from openfsar.methods.fusion import FusedMethod, NamingMethod
 
 
 @dataclass(frozen=True)
@@ -51,43 +54,13 @@ def train(recipe: Recipe, out: Path, *, resume: bool = True, progress: bool = Tr
         CheckpointError: if ``out`` holds a run of another recipe.
         TrainingError: if the loss or the gradient stops being finite; the episode is saved in ``out``.
     """
-    method = create(
-        recipe.method,
-        encoder=recipe.encoder,
-        pretrained=recipe.pretrained,
-        seed=recipe.seed,
-        **recipe.options,
-    )
     with join_processes().local_main_process_first():  # the others find what the first has made
-        training = open_videos(recipe, method, "train", progress=progress)
-        selection = open_videos(recipe, method, recipe.select, progress=progress)
+        manifest = open_manifest(recipe, progress=progress)
+        method = make_method(recipe, manifest)
+        opened = open_videos if recipe.training == "episodes" else open_base
+        training = opened(recipe, method, "train", progress=progress)
+        selection = opened(recipe, method, recipe.select, progress=progress)
     return fit(method, recipe, training, selection, out, resume=resume, progress=progress)
-
-
-def open_videos(recipe: Recipe, method: FewShotMethod, split: str, *, progress: bool = False) -> VideoDataset:
-    """The recipe's videos of one split; toy videos and frame cache are made on first use.
-
-    Frames are drawn at random in the split ``train`` and fixed in the others.
-    """
-    source = Path(recipe.data)
-    if recipe.data in TOY_SETS:
-        source = Path("data", recipe.data, "manifest.csv")
-        if not source.exists():
-            make_toy(recipe.data, source.parent, workers=max(1, recipe.workers), progress=progress)
-    manifest = read_manifest(source)
-    if recipe.cache:
-        build_frame_cache(manifest, Path(recipe.cache), workers=recipe.workers, progress=progress)
-    return VideoDataset(
-        manifest,
-        split,
-        frames=recipe.frames,
-        size=recipe.size or method.encoder.image_size,
-        resize=recipe.resize,
-        sampling=recipe.sampling,
-        train=split == "train",
-        seed=recipe.seed,
-        cache=Path(recipe.cache) if recipe.cache else None,
-    )
 
 
 def fit(
@@ -114,7 +87,9 @@ def fit(
         )
     if isinstance(tower, VisionTower):
         tower.checkpoint_blocks(recipe.recompute_blocks)
-    loop = Loop(method, recipe, training, selection, out, progress=progress)
+    by = _by_clips if recipe.training == "clips" else _by_episodes
+    batches, measure, unit = by(method, recipe, training, selection, progress)
+    loop = Loop(method, recipe, batches, measure, out, unit=unit, progress=progress)
     loop.run(resume=resume)
     share = None
     if recipe.choose_text_share and loop.leads:
@@ -133,3 +108,59 @@ def fit(
         hub.save(best, out / "best")
         share.save(out / "text-share.json")
     return TrainResult(out / "best", loop.last, loop.history, recipe.select, share)
+
+
+_Work = tuple[Batches, Measure, tuple[str, int]]
+"""What the loop learns from, how it measures the model, and in what it counts its speed."""
+
+
+def _by_episodes(
+    method: FewShotMethod, recipe: Recipe, training: VideoDataset, selection: VideoDataset, progress: bool
+) -> _Work:
+    """Few-shot tasks, measured on those of other classes."""
+    sampler = EpisodeSampler(
+        training.labels,
+        way=recipe.way,
+        shot=recipe.shot,
+        query=recipe.query,
+        seed=recipe.seed,
+        groups=training.groups,
+        names=training.classes,
+    )
+
+    def measure(device: torch.device) -> tuple[float, float]:
+        result = evaluate(
+            method,
+            selection,
+            way=recipe.eval_way,
+            shot=recipe.eval_shot,
+            query=recipe.eval_query,
+            episodes=recipe.eval_episodes,
+            device=device,
+            progress=progress,
+        )
+        return result.accuracy, result.interval
+
+    count = recipe.steps * recipe.episodes_per_step
+    return EpisodeDataset(training, sampler, count), measure, ("episodes", 1)
+
+
+def _by_clips(
+    method: FewShotMethod, recipe: Recipe, training: VideoDataset, selection: VideoDataset, progress: bool
+) -> _Work:
+    """Labelled clips, measured by naming other videos of the same classes among all of these."""
+    if not isinstance(method, NamingMethod):
+        raise RecipeError(
+            f"training=clips needs a method that names videos without examples, and {recipe.method} is none; "
+            "use training=episodes"
+        )
+    names = training.classes
+
+    def measure(device: torch.device) -> tuple[float, float]:
+        found = name_videos(method, selection, names=names, device=device, progress=progress)
+        first = next(iter(found.values()))
+        return first.accuracy, first.interval
+
+    count = recipe.steps * recipe.episodes_per_step
+    batches = ClipDataset(training, recipe.batch, count, seed=recipe.seed)
+    return batches, measure, ("clips", recipe.batch)

@@ -1,4 +1,4 @@
-"""What the examples say and what the class name says, in one score: for every method on CLIP.
+"""Naming a video by words, and what examples and words say together: for every method on CLIP.
 
 With p_examples the softmax of ``compare`` and p_text that of scaled cosines with the names, the score is
 
@@ -33,7 +33,45 @@ class RefinedFeatures(FrameFeatures):
     raw: Float[Tensor, "*b T D"]
 
 
-class FusedMethod(FewShotMethod):
+class NamingMethod(FewShotMethod):
+    """A method that can name a video by words, without any example."""
+
+    closed_set: ClassVar[bool] = False
+    """Whether an option ``classes`` takes the names of the training classes; training fills it in."""
+
+    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+        """Text features of class names: one row per name, as wide as ``named`` wants it.
+
+        Raises:
+            ValueError: Two names are equal.
+        """
+        return self.encoder.text(distinct(names))
+
+    def text_scale(self) -> Float[Tensor, ""]:
+        """Factor on cosines with names: CLIP's own."""
+        return self.encoder.logit_scale.exp()
+
+    def named(
+        self, videos: FrameFeatures, text: Float[Tensor, "*e N D"], *, eps: float = 0.0
+    ) -> Float[Tensor, "*e Q N"]:
+        """Logits of videos from the names alone: scaled cosines of the tower's mean frame."""
+        frames = videos.raw if isinstance(videos, RefinedFeatures) else videos.frames
+        distances = frame_distances(frames.mean(-2, keepdim=True), text[..., None, :], eps=eps)
+        return self.text_scale() * (1 - distances[..., 0, 0])
+
+    def classify(self, videos: FrameFeatures, names: Sequence[str]) -> dict[str, Float[Tensor, "B A"]]:
+        """Logits of videos over a list of class names, without any example, by the head that gave them.
+
+        The first is the method's own answer. "text" is always there; a method that learnt more about these
+        very classes has other heads beside it.
+
+        Raises:
+            ValueError: Two names are equal.
+        """
+        return {"text": self.named(videos, self.read(names))}
+
+
+class FusedMethod(NamingMethod):
     """A method that compares a video with examples, and can name it by words as well."""
 
     mix: ClassVar[Mix] = "product"
@@ -46,29 +84,8 @@ class FusedMethod(FewShotMethod):
     def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
         """Logits of each query from the examples alone."""
 
-    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
-        """Text features of class names, whatever the share.
-
-        Raises:
-            ValueError: Two names are equal.
-        """
-        return self.encoder.text(distinct(names))
-
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"] | None:
         return self.read(names) if self.text_share else None
-
-    def text_scale(self) -> Float[Tensor, ""]:
-        """Factor on cosines with names: CLIP's own."""
-        return self.encoder.logit_scale.exp()
-
-    @final
-    def named(
-        self, videos: FrameFeatures, text: Float[Tensor, "*e N D"], *, eps: float = 0.0
-    ) -> Float[Tensor, "*e Q N"]:
-        """Logits of videos from the names alone: scaled cosines of the tower's mean frame."""
-        frames = videos.raw if isinstance(videos, RefinedFeatures) else videos.frames
-        distances = frame_distances(frames.mean(-2, keepdim=True), text[..., None, :], eps=eps)
-        return self.text_scale() * (1 - distances[..., 0, 0])
 
     @final
     def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:

@@ -18,12 +18,11 @@ from torch import Tensor
 from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.prompts import TEMPLATES
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.matchers import frame_distances
-from openfsar.methods.base import FewShotMethod
 from openfsar.methods.episodic import Tune, classification, one_of, tuned
+from openfsar.methods.fusion import NamingMethod
 
 
-class ZeroShot(FewShotMethod):
+class ZeroShot(NamingMethod):
     """Names actions by their words alone, without any example.
 
     Args:
@@ -37,8 +36,11 @@ class ZeroShot(FewShotMethod):
         self.encoder = tuned(encoder, tune)
         self.templates = TEMPLATES[one_of("prompt", prompt, *TEMPLATES)]
 
-    def text(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
         return self.encoder.text(names, self.templates)
+
+    def text(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+        return self.read(names)
 
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
@@ -57,7 +59,7 @@ class ZeroShot(FewShotMethod):
 
     def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
         assert task.text is not None  # prepare saw to it
-        return self._scores(query.frames, task.text)
+        return self.named(query, task.text)
 
     def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
         """Queries against the names of their episode, or clips against the whole vocabulary."""
@@ -65,10 +67,4 @@ class ZeroShot(FewShotMethod):
             clips, labels, names = batch.query, batch.query_labels, batch.classes
         else:
             clips, labels, names = batch.clips, batch.labels, batch.vocabulary
-        return classification(self._scores(self.encode(clips).frames, self.text(names)), labels)
-
-    def _scores(
-        self, frames: Float[Tensor, "*e Q T D"], text: Float[Tensor, "*e N D"]
-    ) -> Float[Tensor, "*e Q N"]:
-        distances = frame_distances(frames.mean(-2, keepdim=True), text[..., None, :])
-        return self.encoder.logit_scale.exp() * (1 - distances[..., 0, 0])
+        return classification(self.named(self.encode(clips), self.read(names)), labels)

@@ -1,6 +1,8 @@
 """Which frames of a video to look at: pure functions from a frame count to frame numbers.
 
-Without a generator a sampler is deterministic (testing), with one it draws (training). Videos with fewer
+Without a generator a sampler is deterministic (testing), with one it draws (training). What it would draw
+between a first and a last place it takes at the share ``at`` of the way, the middle unless told otherwise;
+that is how several views of one video differ. Videos with fewer
 frames than needed are lengthened by a named policy first:
 
 - ``"repeat"``: every frame is shown longer, evenly, in order: 0 0 1 1 2
@@ -18,16 +20,21 @@ Short = Literal["repeat", "loop", "error"]
 
 
 def segments(
-    length: int, frames: int, generator: Generator | None = None, *, short: Short = "repeat"
+    length: int,
+    frames: int,
+    generator: Generator | None = None,
+    *,
+    at: float = 0.5,
+    short: Short = "repeat",
 ) -> list[int]:
     """One frame from each of ``frames`` equal segments: its centre, or anywhere in it (TSN, 1608.00859, 3.1).
 
-    Used by MA-FSAR, HyRSM, MoLo, OTAM and GgHM.
+    Used by MA-FSAR, ActionCLIP, HyRSM, MoLo, OTAM and GgHM.
     """
     video = _lengthened(length, frames, short)
     edges = [i * len(video) // frames for i in range(frames + 1)]
     if generator is None:
-        return [video[(2 * i + 1) * len(video) // (2 * frames)] for i in range(frames)]
+        return [video[int((i + at) * len(video) / frames)] for i in range(frames)]
     draws = torch.rand(frames, generator=generator, dtype=torch.float64).tolist()
     return [
         video[low + int(u * (high - low))] for low, high, u in zip(edges[:-1], edges[1:], draws, strict=True)
@@ -35,7 +42,12 @@ def segments(
 
 
 def clip_fsar_uniform(
-    length: int, frames: int, generator: Generator | None = None, *, short: Short = "repeat"
+    length: int,
+    frames: int,
+    generator: Generator | None = None,
+    *,
+    at: float = 0.5,
+    short: Short = "repeat",
 ) -> list[int]:
     """CLIP-FSAR on SSv2, HMDB51 and UCF101: one frame from each of equal segments of whole frames.
 
@@ -45,7 +57,7 @@ def clip_fsar_uniform(
     video = _lengthened(length, frames, short)
     step = len(video) // frames
     if generator is None:
-        return [video[i * step + step // 2] for i in range(frames)]
+        return [video[i * step + int(at * step)] for i in range(frames)]
     draws = torch.randint(step, (frames,), generator=generator).tolist()
     return [video[i * step + draw] for i, draw in enumerate(draws)]
 
@@ -95,6 +107,28 @@ def trx_linspace(
     if end - start < frames:
         start, end = 0, last
     return [video[start + i * (end - start) // max(1, frames - 1)] for i in range(frames)]
+
+
+def strided(
+    length: int,
+    frames: int,
+    generator: Generator | None = None,
+    *,
+    stride: int,
+    at: float = 0.5,
+    short: Short = "repeat",
+) -> list[int]:
+    """Frames ``stride`` apart, from anywhere in the video or its middle: what M2-CLIP does on Kinetics.
+
+    A video too short for that is looked at from end to end, evenly.
+    """
+    _check(stride=stride)
+    video = _lengthened(length, frames, short)
+    stride = min(stride, (len(video) - 1) // max(1, frames - 1))
+    room = len(video) - (frames - 1) * stride
+    place = at if generator is None else float(torch.rand(1, generator=generator, dtype=torch.float64))
+    start = min(int(place * room), room - 1)
+    return [video[start + i * stride] for i in range(frames)]
 
 
 def dense_windows(

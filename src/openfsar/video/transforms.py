@@ -53,10 +53,13 @@ def resize(
     return scaled.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def center_crop(frames: UInt8[Tensor, "T C H W"], size: int) -> UInt8[Tensor, "T C {size} {size}"]:
-    """The middle ``size`` x ``size`` pixels."""
+def place_crop(frames: UInt8[Tensor, "T C H W"], size: int, at: float) -> UInt8[Tensor, "T C {size} {size}"]:
+    """``size`` x ``size`` pixels at the share ``at`` of the way along the longer side, in the middle of the
+    other; 0.5 is the middle."""
     down, right = _slack(frames, size)
-    return _crop(frames, down // 2, right // 2, size)
+    if right >= down:
+        return _crop(frames, down // 2, int(at * right), size)
+    return _crop(frames, int(at * down), right // 2, size)
 
 
 def random_crop(
@@ -74,12 +77,14 @@ def horizontal_flip(frames: UInt8[Tensor, "T C H W"]) -> UInt8[Tensor, "T C H W"
 
 
 def eval_transform(
-    frames: UInt8[Tensor, "T C H W"], size: int, *, resize: Resize = "aspect"
+    frames: UInt8[Tensor, "T C H W"], size: int, *, resize: Resize = "aspect", at: float = 0.5
 ) -> UInt8[Tensor, "T C {size} {size}"]:
-    """Scale and take the centre: CLIP's preprocessing for "aspect", CLIP-FSAR's for "squash"."""
-    return center_crop(
-        _scaled(frames, size, size if resize == "aspect" else _with_margin(size), resize), size
-    )
+    """Scale and take the centre: CLIP's preprocessing for "aspect", CLIP-FSAR's for "squash".
+
+    Another ``at`` takes another place along the longer side, for several views of one video.
+    """
+    scaled = _scaled(frames, size, size if resize == "aspect" else _with_margin(size), resize)
+    return place_crop(scaled, size, at)
 
 
 def train_transform(
