@@ -10,29 +10,13 @@ the default averages distances, so that Bi-MHM and OTAM differ in the matcher al
 instead of an ImageNet ResNet-50.
 """
 
-from typing import Literal
-
-from jaxtyping import Float, UInt8
-from torch import Tensor
-
 from openfsar.encoders.clip import ClipEncoder
-from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.methods.episodic import (
-    Scale,
-    Tune,
-    classification,
-    episode_only,
-    one_of,
-    prototype_task,
-    share_of,
-    tuned,
-)
-from openfsar.methods.fusion import FusedMethod
+from openfsar.methods.episodic import Tune
+from openfsar.methods.frames import FrameMethod, Merge
 from openfsar.methods.matching import make_matcher
-from openfsar.prototypes import class_means
 
 
-class BiMHM(FusedMethod):
+class BiMHM(FrameMethod):
     """Nearest class by bidirectional mean Hausdorff distance of frames, blind to their order.
 
     Args:
@@ -52,32 +36,18 @@ class BiMHM(FusedMethod):
         encoder: ClipEncoder,
         *,
         tune: Tune = "full",
-        merge: Literal["distance", "prototype"] = "distance",
+        merge: Merge = "distance",
         centre: bool = False,
         scale: float = 1.0,
         learn_scale: bool = False,
         text_share: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.encoder = tuned(encoder, tune)
-        self.merge = one_of("merge", merge, "distance", "prototype")
-        self.matcher = make_matcher("bi-mhm", encoder.dim, centre=centre)
-        self.scale = Scale(scale, learn=learn_scale)
-        self.text_share = share_of("text_share", text_share)
-
-    def encode(
-        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> FrameFeatures:
-        return FrameFeatures(self.encoder.frames(clips))
-
-    def prepare(self, support: SupportSet) -> Task:
-        if self.merge == "distance":
-            return Task(support.features, support.labels, support.way, support.text)
-        return prototype_task(class_means(support.features.frames, support.labels, support.way), support)
-
-    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
-        return -self.scale(self.matcher(query.frames, task))
-
-    def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
-        episode = episode_only(batch)
-        return classification(self.compare(*self.embed(episode)), episode.query_labels)
+        super().__init__(
+            encoder,
+            make_matcher("bi-mhm", encoder.dim, centre=centre),
+            tune=tune,
+            merge=merge,
+            scale=scale,
+            learn_scale=learn_scale,
+            text_share=text_share,
+        )

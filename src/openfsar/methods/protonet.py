@@ -13,27 +13,25 @@ the default ``scale`` of 10 (Chen et al., "Meta-Baseline", ICCV 2021); the paper
 
 from typing import Literal
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from openfsar.encoders.clip import ClipEncoder
-from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.matchers import frame_distances, squared_distances
-from openfsar.methods.episodic import (
-    Scale,
-    Tune,
-    classification,
-    episode_only,
-    one_of,
-    prototype_task,
-    share_of,
-    tuned,
-)
-from openfsar.methods.fusion import FusedMethod
-from openfsar.prototypes import class_means
+from openfsar.episode import Task
+from openfsar.matchers import squared_distances
+from openfsar.methods.episodic import Tune, one_of
+from openfsar.methods.frames import FrameMethod
+from openfsar.methods.matching import Matcher, make_matcher
 
 
-class ProtoNet(FusedMethod):
+class SquaredEuclidean(Matcher):
+    """Squared distance of the mean frame of a query to that of each class's one exemplar."""
+
+    def forward(self, query: Float[Tensor, "*e Q T D"], task: Task) -> Float[Tensor, "*e Q N"]:
+        return squared_distances(query.mean(-2), task.exemplars.frames.mean(-2))
+
+
+class ProtoNet(FrameMethod):
     """Nearest class mean of time-averaged features.
 
     Args:
@@ -55,29 +53,13 @@ class ProtoNet(FusedMethod):
         learn_scale: bool = False,
         text_share: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.encoder = tuned(encoder, tune)
-        self.metric = one_of("metric", metric, "cosine", "euclidean")
-        self.scale = Scale(scale, learn=learn_scale)
-        self.text_share = share_of("text_share", text_share)
-
-    def encode(
-        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> FrameFeatures:
-        return FrameFeatures(self.encoder.frames(clips))
-
-    def prepare(self, support: SupportSet) -> Task:
-        pooled = support.features.frames.mean(-2, keepdim=True)
-        return prototype_task(class_means(pooled, support.labels, support.way), support)
-
-    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
-        pooled, prototypes = query.frames.mean(-2, keepdim=True), task.exemplars.frames
-        if self.metric == "cosine":
-            distances = frame_distances(pooled, prototypes)[..., 0, 0]
-        else:
-            distances = squared_distances(pooled[..., 0, :], prototypes[..., 0, :])
-        return -self.scale(distances)
-
-    def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
-        episode = episode_only(batch)
-        return classification(self.compare(*self.embed(episode)), episode.query_labels)
+        euclidean = one_of("metric", metric, "cosine", "euclidean") == "euclidean"
+        super().__init__(
+            encoder,
+            SquaredEuclidean() if euclidean else make_matcher("pooled", encoder.dim),
+            tune=tune,
+            merge="prototype",
+            scale=scale,
+            learn_scale=learn_scale,
+            text_share=text_share,
+        )

@@ -16,20 +16,16 @@ video too short for a tuple holds its last frame.
 
 from collections.abc import Sequence
 
-from jaxtyping import Float, UInt8
-from torch import Tensor
-
 from openfsar.encoders.clip import ClipEncoder
-from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.methods.episodic import Scale, Tune, classification, episode_only, share_of, tuned
-from openfsar.methods.fusion import FusedMethod
+from openfsar.methods.episodic import Tune
+from openfsar.methods.frames import FrameMethod
 from openfsar.methods.matching import Changes, Tuples
 
 PAIRS_AND_TRIPLES: Sequence[int] = [2, 3]
 """A list, as the recipe and the saved record of a method give it back."""
 
 
-class Trx(FusedMethod):
+class Trx(FrameMethod):
     """Nearest class by attention between ordered tuples of frames.
 
     Args:
@@ -56,24 +52,13 @@ class Trx(FusedMethod):
         learn_scale: bool = False,
         text_share: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.encoder = tuned(encoder, tune)
         matcher = Tuples(encoder.dim, sizes=sizes, key_width=key_width)
-        self.matcher = Changes(matcher) if centre else matcher
-        self.scale = Scale(scale, learn=learn_scale)
-        self.text_share = share_of("text_share", text_share)
-
-    def encode(
-        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> FrameFeatures:
-        return FrameFeatures(self.encoder.frames(clips))
-
-    def prepare(self, support: SupportSet) -> Task:
-        return Task(support.features, support.labels, support.way, support.text)
-
-    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
-        return -self.scale(self.matcher(query.frames, task))
-
-    def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
-        episode = episode_only(batch)
-        return classification(self.compare(*self.embed(episode)), episode.query_labels)
+        super().__init__(
+            encoder,
+            Changes(matcher) if centre else matcher,
+            tune=tune,
+            merge="distance",  # the matcher attends over all examples of a class at once
+            scale=scale,
+            learn_scale=learn_scale,
+            text_share=text_share,
+        )

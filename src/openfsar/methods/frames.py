@@ -1,0 +1,68 @@
+"""What the methods share that compare the frames of the tower as they are: all but the matcher."""
+
+from typing import Literal
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from openfsar.encoders.clip import ClipEncoder
+from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
+from openfsar.methods.episodic import (
+    Scale,
+    Tune,
+    classification,
+    episode_only,
+    one_of,
+    prototype_task,
+    share_of,
+    tuned,
+)
+from openfsar.methods.fusion import FusedMethod
+from openfsar.methods.matching import Matcher
+from openfsar.prototypes import class_means
+
+Merge = Literal["distance", "prototype"]
+"""With several shots: average the distances to the examples, or the examples, frame by frame."""
+
+
+class FrameMethod(FusedMethod):
+    """A tower, a matcher on its frames, and a factor: ``logits = -scale * distance``.
+
+    Subclasses choose the matcher and say which options people have.
+    """
+
+    def __init__(
+        self,
+        encoder: ClipEncoder,
+        matcher: Matcher,
+        *,
+        tune: Tune,
+        merge: Merge,
+        scale: float,
+        learn_scale: bool,
+        text_share: float,
+    ) -> None:
+        super().__init__()
+        self.encoder = tuned(encoder, tune)
+        self.matcher = matcher
+        self.merge = one_of("merge", merge, "distance", "prototype")
+        self.scale = Scale(scale, learn=learn_scale)
+        self.text_share = share_of("text_share", text_share)
+
+    def encode(
+        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
+    ) -> FrameFeatures:
+        return FrameFeatures(self.encoder.frames(clips))
+
+    def prepare(self, support: SupportSet) -> Task:
+        if self.merge == "distance":
+            return Task(support.features, support.labels, support.way, support.text)
+        return prototype_task(class_means(support.features.frames, support.labels, support.way), support)
+
+    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
+        return -self.scale(self.matcher(query.frames, task))
+
+    def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
+        """Cross entropy of the queries, without the names."""
+        episode = episode_only(batch)
+        return classification(self.compare(*self.embed(episode)), episode.query_labels)
