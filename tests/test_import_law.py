@@ -16,7 +16,7 @@ PACKAGE = Path(openfsar.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = [
-    {"shapes"},
+    {"shapes", "interpolation"},
     {"episode"},  # the records every part may speak of
     {"video", "encoders", "temporal", "prototypes", "matchers", "objectives"},
     {"methods", "data"},

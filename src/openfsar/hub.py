@@ -27,9 +27,11 @@ from torch import Tensor
 
 from openfsar.data.files import clear_partial, whole_file
 from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.geometry import EncoderError
 from openfsar.encoders.trainable import count_parameters, trainable_parameters
 from openfsar.encoders.weights import KNOWN
 from openfsar.methods.base import FewShotMethod, MethodSpec
+from openfsar.methods.released import load_released
 from openfsar.methods.zoo import build, create
 
 RECORD, CARD, FORMAT = "openfsar.json", "README.md", 1
@@ -96,13 +98,18 @@ def save(method: FewShotMethod, folder: str | Path) -> None:
 def load(source: str | Path, *, encoder: str | ClipEncoder | None = None) -> FewShotMethod:
     """The method that ``save`` wrote, in eval mode, from a folder or a hub name ("owner/model").
 
+    A published checkpoint of ActionCLIP, its authors' or mmaction2's, is one file and loads as it is: see
+    methods/released.py.
+
     Args:
-        source: A local folder wins over a hub name.
+        source: A local folder or file wins over a hub name.
         encoder: Where the encoder it was trained on is now, or that encoder itself, which is taken over.
 
     Raises:
         HubError: No model there, damaged or foreign files, or another encoder than it was trained on.
     """
+    if Path(source).is_file():
+        return _released(Path(source), encoder)
     folder = _locate(source)
     record = _read_record(folder)
     spec = MethodSpec(**record.spec)
@@ -122,6 +129,18 @@ def load(source: str | Path, *, encoder: str | ClipEncoder | None = None) -> Few
     _check_fit(method, tensors, record, folder)
     method.load_state_dict(tensors, strict=False)
     return method
+
+
+def _released(path: Path, encoder: str | ClipEncoder | None) -> FewShotMethod:
+    if encoder is not None:
+        raise HubError(f"{path} is a file that holds its own encoder; load it without encoder=...")
+    try:
+        return load_released(path)
+    except EncoderError as error:
+        raise HubError(
+            f"{path} is a file; give a folder that save wrote, or a published checkpoint of ActionCLIP with "
+            f"a tokenizer.json beside it: {error}"
+        ) from error
 
 
 def _kept(method: FewShotMethod) -> dict[str, Tensor]:
@@ -186,9 +205,8 @@ def _locate(source: str | Path) -> Path:
     folder = Path(source)
     if folder.is_dir():
         return folder
-    if folder.exists() or not _HUB_NAME.fullmatch(str(source)):
-        kind = "is a file" if folder.exists() else "does not exist"
-        raise HubError(f"{folder} {kind}; give a folder that save wrote, or a hub name owner/model")
+    if not _HUB_NAME.fullmatch(str(source)):
+        raise HubError(f"{folder} does not exist; give a folder that save wrote, or a hub name owner/model")
     from huggingface_hub import snapshot_download
 
     try:

@@ -15,6 +15,8 @@ from openfsar.episode import Episode, FrameFeatures, SupportSet
 from openfsar.methods.base import FewShotMethod
 from openfsar.methods.zoo import METHODS, build
 
+NAMES = ("waving", "running", "jumping", "climbing", "falling", "sitting")
+
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("protonet", {"metric": "euclidean", "scale": 0.5}),
     ("otam", {"merge": "prototype", "smoothing": 0.5, "centre": True}),
@@ -29,9 +31,18 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("ma-fsar", {"tune": "none", "matcher": "bi-mhm", "merge": "before"}),
     ("ma-fsar", {"tune": "full", "prototype": "mean", "matcher": "pooled"}),
     ("ma-fsar", {"text_layer": "shared", "prototype": "multimodal", "matcher": "trx"}),
+    ("actionclip", {"visual": "transf-cls", "tune": "visual", "layers": 2}),
+    ("actionclip", {"visual": "conv", "target": "diagonal", "text_share": 0.5, "matcher": "otam"}),
+    ("actionclip", {"visual": "lstm", "ensemble": "embeddings", "tune": "none"}),
+    ("actionclip", {"visual": "mean", "tower": "shift", "text_share": 0.0, "matcher": "bi-mhm"}),
+    ("actionclip", {"visual": "mean", "tower": "joint", "positions": 4, "preset": "paper"}),
+    ("m2-clip", {"classes": [*NAMES], "preset": "clean", "matcher": "otam", "text_share": 0.5}),
+    ("m2-clip", {"classes": [*NAMES], "preset": "ssv2", "words": 12, "cmc": "double-softmax"}),
+    ("m2-clip", {"classes": [*NAMES], "tune": "full", "text_before_mlp": "none", "cmlm_weight": 0.0}),
+    ("m2-clip", {"tune": "none", "text_before_mlp": [-1], "classes": [*NAMES], "vc_weight": 0.0}),
+    ("m2-clip", {"ted_before_mlp": [0], "ted_before_attention": [-1], "matcher": "bi-mhm"}),
 ]
 CASES = [(name, {}) for name in METHODS] + VARIANTS
-NAMES = ("waving", "running", "jumping", "climbing", "falling", "sitting")
 
 
 @pytest.fixture(params=CASES, ids=[" ".join([name, *map(str, options.values())]) for name, options in CASES])
@@ -171,6 +182,8 @@ def test_every_trainable_parameter_learns_and_no_frozen_one(case: tuple[str, Map
             assert parameter.grad is None, name
         elif name.endswith("k_proj.bias"):  # a shift of all keys leaves the softmax as it is
             assert parameter.grad is not None, name
+        elif "blocks.1.around.adapter.difference." in name:  # patches that no attention reads
+            assert parameter.grad is not None and not parameter.grad.any(), name
         else:
             assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
     assert method.learnt == {name for name, p in method.named_parameters() if p.requires_grad} != set()
@@ -178,12 +191,14 @@ def test_every_trainable_parameter_learns_and_no_frozen_one(case: tuple[str, Map
 
 def test_one_step_down_the_gradient_lowers_the_loss(case: tuple[str, Mapping[str, Any]]) -> None:
     method, episode = learning(case), make_episode()
+    torch.manual_seed(0)  # a loss may draw, as from templates: the same draw for both
     before = method(episode)["loss"]
     before.backward()
     with torch.no_grad():
         for parameter in method.parameters():
             if parameter.grad is not None:
                 parameter -= 1e-4 * parameter.grad / parameter.grad.norm().clamp_min(1e-8)
+    torch.manual_seed(0)
     assert method(episode)["loss"] < before
 
 

@@ -67,9 +67,9 @@ def test_it_works_in_other_precisions(encoder, dtype, close):
     ids=["small", "oblong", "not bytes"],
 )
 def test_clips_it_was_not_made_for_are_refused(encoder, clips):
-    frames = inspect.unwrap(ClipEncoder.frames)  # the shape checks of the suite would speak first
+    normalise = inspect.unwrap(ClipEncoder.normalise)  # the shape checks of the suite would speak first
     with pytest.raises(ValueError, match="needs uint8 clips of 32x32"):
-        frames(encoder, clips)
+        normalise(encoder, clips)
 
 
 def test_text_is_the_renormalised_mean_of_unit_vectors(encoder):

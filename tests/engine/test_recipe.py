@@ -60,7 +60,8 @@ def test_overrides_replace_values_and_options(file: Path) -> None:
 
 
 def test_a_factor_on_the_learning_rate_is_a_dotted_override(file: Path) -> None:
-    assert load_recipe(file, ["lr_factors.head=10"]).lr_factors == {"head": 10.0}
+    changes = ["lr_factors.head=10", "lr_factors.encoder.vision=0.5"]
+    assert load_recipe(file, changes).lr_factors == {"head": 10.0, "encoder.vision": 0.5}
 
 
 @pytest.mark.parametrize("change", [["milestones=[1, 5]", "gamma=0.5"], ["schedule=cosine", "milestones=[]"]])

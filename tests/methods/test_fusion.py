@@ -16,7 +16,7 @@ from openfsar.methods.zoo import METHODS, build, create
 
 NAMES = ("waving", "running", "jumping")
 VISUAL = ["protonet", "otam", "bi-mhm", "trx", "hyrsm"]
-ALL = [*VISUAL, "clip-fsar", "ma-fsar"]
+ALL = [*VISUAL, "clip-fsar", "ma-fsar", "actionclip", "m2-clip"]
 
 
 def make(name: str, **options) -> FusedMethod:

@@ -164,7 +164,7 @@ def _cost(recipe: "Recipe") -> "Cost":
 
     method = create(recipe.method, encoder=recipe.encoder, **recipe.options)
     videos = open_videos(recipe, method, "train")
-    sampler = EpisodeSampler(
-        videos.labels, way=recipe.way, shot=recipe.shot, query=recipe.query, seed=recipe.seed
+    sampler = EpisodeSampler.of(
+        videos, way=recipe.way, shot=recipe.shot, query=recipe.query, seed=recipe.seed
     )
     return training_cost(method, EpisodeDataset(videos, sampler, 1)[0])

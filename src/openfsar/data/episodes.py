@@ -127,6 +127,19 @@ class EpisodeSampler:
         for number in range(len(self._labels)):
             self._check_class(number, names, grouped=groups is not None)
 
+    @classmethod
+    def of(cls, dataset: VideoDataset, *, way: int, shot: int, query: int, seed: int = 0) -> "EpisodeSampler":
+        """A sampler of the videos of a data set, whose recordings it keeps apart."""
+        return cls(
+            dataset.labels,
+            way=way,
+            shot=shot,
+            query=query,
+            seed=seed,
+            groups=dataset.groups,
+            names=dataset.classes,
+        )
+
     def plan(self, count: int, start: int = 0) -> EpisodePlan:
         """Episodes ``start`` to ``start + count - 1``; fast enough to plan 10,000 at once."""
         way, shot, query = self.way, self.shot, self.query

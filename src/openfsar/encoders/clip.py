@@ -79,7 +79,16 @@ class ClipEncoder(nn.Module):
         self._known_at: list[tuple[int, int]] = []
 
     def normalise(self, clips: UInt8[Tensor, "B T C H W"]) -> Float[Tensor, "B T C H W"]:
-        """Pixels 0..255 to what the tower was trained on, in the parameters' dtype."""
+        """Pixels 0..255 to what the tower was trained on, in the parameters' dtype.
+
+        Raises:
+            ValueError: The clips are not bytes, or not squares of ``image_size`` pixels.
+        """
+        if clips.dtype != torch.uint8 or clips.shape[-2:] != (self.image_size, self.image_size):
+            raise ValueError(
+                f"encoder {self.name!r} needs uint8 clips of {self.image_size}x{self.image_size} pixels, got "
+                f"{clips.dtype} {list(clips.shape)}; resize them, and leave the normalisation to the encoder"
+            )
         return torch.addcmul(-self.mean / self.std, clips.to(self.mean.dtype), 1 / (255 * self.std))
 
     def frames(
@@ -90,11 +99,6 @@ class ClipEncoder(nn.Module):
         Raises:
             ValueError: The clips are not bytes, or not squares of ``image_size`` pixels.
         """
-        if clips.dtype != torch.uint8 or clips.shape[-2:] != (self.image_size, self.image_size):
-            raise ValueError(
-                f"encoder {self.name!r} needs uint8 clips of {self.image_size}x{self.image_size} pixels, got "
-                f"{clips.dtype} {list(clips.shape)}; resize them, and leave the normalisation to the encoder"
-            )
         return self.vision(self.normalise(clips), text)
 
     def tokenize(self, sentences: Sequence[str]) -> Int[Tensor, "B L"]:

@@ -17,6 +17,24 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "people filmed during {}.",
         "a demonstration of {}.",
     ),
+    "actionclip": (
+        "a photo of action {}",
+        "a picture of action {}",
+        "Human action of {}",
+        "{}, an action",
+        "{} this is an action",
+        "{}, a video of action",
+        "Playing action of {}",
+        "{}",
+        "Playing a kind of action, {}",
+        "Doing a kind of action, {}",
+        "Look, the human is {}",
+        "Can you recognize the action of {}?",
+        "Video classification of {}",
+        "A video of {}",
+        "The man is {}",
+        "The woman is {}",
+    ),
 }
 """Named sets of templates; ``{}`` marks the place of the class name. One feature per class is their mean."""
 

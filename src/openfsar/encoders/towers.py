@@ -104,15 +104,19 @@ class TextTower(nn.Module):
         self.norm = model.final_layer_norm
         self.projection = stock.text_projection if self.causal else model.head
 
-    def tokens(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
-        """Every token after the last block and the final norm, before the projection."""
+    def unnormed(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
+        """Every token after the last block, before the final norm."""
         x, mask = self.embeddings(input_ids=ids), None
         if self.causal:
             length = ids.shape[1]
             mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=ids.device).tril()
         for block in self.blocks:
             x = block(x, BlockContext(mask=mask))
-        return self.norm(x)
+        return x
+
+    def tokens(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
+        """Every token after the last block and the final norm, before the projection."""
+        return self.norm(self.unnormed(ids))
 
     def forward(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B D"]:
         """Pooled and projected, not normalised: CLIP at the first end token, SigLIP at the last position."""

@@ -1,4 +1,4 @@
-"""Where encoders come from: our short names, local folders, OpenAI's files and the Hugging Face hub.
+"""Where encoders come from: our short names, local folders, published files and the Hugging Face hub.
 
 A folder, here or on the hub, has the layout of `transformers` or that of open_clip.
 
@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from openfsar.encoders.actionclip_files import split_actionclip
 from openfsar.encoders.clip import CLIP_MEAN, CLIP_STD, ClipEncoder
 from openfsar.encoders.clip_resnet import ClipResNet
 from openfsar.encoders.geometry import RESNET_PATCH, EncoderError, Geometry
@@ -76,8 +77,8 @@ def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0) -> ClipEn
 
     Args:
         name: "toyclip", a key of ``KNOWN``, a local folder in the Hugging Face layout (CLIP or SigLIP) or in
-            that of open_clip (CLIP), an OpenAI ``.pt`` file with a tokenizer.json beside it, or a hub name
-            ("owner/model").
+            that of open_clip (CLIP), an OpenAI ``.pt`` file or a published ActionCLIP (its CLIP alone) with a
+            tokenizer.json beside it, or a hub name ("owner/model").
         pretrained: False builds the same geometry with random weights from ``seed`` and touches no network.
 
     Raises:
@@ -182,19 +183,41 @@ def _from_open_clip(folder: Path, name: str, pretrained: bool, seed: int) -> Cli
 
 
 def _from_file(path: Path, name: str, pretrained: bool, seed: int) -> ClipEncoder:
-    tokenizer, pad = read_tokenizer(path.parent)
+    content = read_file(path)
+    released = split_actionclip(content)
+    return from_state(content if released is None else released.clip, path, name, pretrained, seed)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """What a file of OpenAI's, or one written by ``torch.save``, holds: tensors, and plain values with them.
+
+    Raises:
+        EncoderError: It holds anything else.
+    """
     if is_torchscript(path):
-        state = read_tensors(path)
+        content = read_tensors(path)
     else:
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
         except _DAMAGE as error:
             raise EncoderError(
                 f"{path} is not a file of tensors ({_first_line(error)}); give an OpenAI state dict, "
                 "the archive OpenAI publishes, or a folder in the Hugging Face layout"
             ) from error
-    if not isinstance(state, dict):
-        raise EncoderError(f"{path} holds a {type(state).__name__}, not a state dict of tensors")
+    if not isinstance(content, dict):
+        raise EncoderError(f"{path} holds a {type(content).__name__}, not a state dict of tensors")
+    return content
+
+
+def from_state(
+    state: dict[str, Tensor], path: Path, name: str, pretrained: bool = True, seed: int = 0
+) -> ClipEncoder:
+    """The encoder of an OpenAI state dict that came from ``path``, beside which its tokenizer lies.
+
+    Raises:
+        EncoderError: Tensors are missing or left over, or there is no tokenizer.
+    """
+    tokenizer, pad = read_tokenizer(path.parent)
     weights, geometry = from_openai(state)
     stock = _stock(geometry, weights if pretrained else None, seed, path)
     return _finish(stock, name, pretrained, tokenizer, pad=pad)

@@ -120,15 +120,7 @@ def evaluate(
         ValueError: if the data set has too few classes or videos for such tasks, or ``episodes`` is below 2.
         VideoError: if a video cannot be read.
     """
-    plan = EpisodeSampler(
-        dataset.labels,
-        way=way,
-        shot=shot,
-        query=query,
-        seed=seed,
-        groups=dataset.groups,
-        names=dataset.classes,
-    ).plan(episodes)
+    plan = EpisodeSampler.of(dataset, way=way, shot=shot, query=query, seed=seed).plan(episodes)
     with evaluating(method, device), bar(progress) as display:
         if protocol == "cached":
             began = time.perf_counter()
@@ -275,7 +267,10 @@ def _encode(
 def batches(
     method: FewShotMethod, dataset: VideoDataset, items: Sequence[tuple[int, ...]], batch: int
 ) -> Iterator[tuple[Sequence[tuple[int, ...]], UInt8[Tensor, "B T C H W"]]]:
-    """Batches of what ``dataset.clip`` takes (video, draw, view) with their clips on the method's device, decoded ahead by threads."""
+    """Batches of what ``dataset.clip`` takes (video, draw, view), with the clips on the method's device.
+
+    Threads decode ahead.
+    """
     device = next(method.parameters()).device
     clips = _ahead(lambda item: dataset.clip(*item).frames, items, limit=2 * batch)
     for start in range(0, len(items), batch):

@@ -74,15 +74,7 @@ def choose_text_share(
             too few classes or videos for such episodes.
     """
     names = method.read(dataset.classes)
-    plan = EpisodeSampler(
-        dataset.labels,
-        way=way,
-        shot=shot,
-        query=query,
-        seed=seed,
-        groups=dataset.groups,
-        names=dataset.classes,
-    ).plan(episodes)
+    plan = EpisodeSampler.of(dataset, way=way, shot=shot, query=query, seed=seed).plan(episodes)
     right = []
     with evaluating(method, device), bar(progress) as display:
         names = names.to(next(method.parameters()).device)

@@ -257,8 +257,8 @@ def _override(values: dict[Any, Any], override: str) -> None:
         raise RecipeError(
             f"{override!r} replaces nothing; write key=value, such as shot=5 or options.smoothing=0.2"
         )
-    *path, last = key.strip().split(".")
-    if len(path) > 1 or (path and not isinstance(values.get(path[0]), Mapping)):
+    *path, last = key.strip().split(".", 1)  # the beginnings of parameters' names have dots of their own
+    if ("." in last and path != ["lr_factors"]) or (path and not isinstance(values.get(path[0]), Mapping)):
         raise RecipeError(
             f"{override!r}: {key!r} leads nowhere; only the entries of options and lr_factors have "
             "dotted names"

@@ -118,14 +118,8 @@ def _by_episodes(
     method: FewShotMethod, recipe: Recipe, training: VideoDataset, selection: VideoDataset, progress: bool
 ) -> _Work:
     """Few-shot tasks, measured on those of other classes."""
-    sampler = EpisodeSampler(
-        training.labels,
-        way=recipe.way,
-        shot=recipe.shot,
-        query=recipe.query,
-        seed=recipe.seed,
-        groups=training.groups,
-        names=training.classes,
+    sampler = EpisodeSampler.of(
+        training, way=recipe.way, shot=recipe.shot, query=recipe.query, seed=recipe.seed
     )
 
     def measure(device: torch.device) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from openfsar.encoders.clip import ClipEncoder
@@ -94,6 +94,23 @@ def episode_only(batch: Episode | ClipBatch) -> Episode:
             f"this method learns from episodes, got a {type(batch).__name__}; give it openfsar.Episode"
         )
     return batch
+
+
+def labelled(
+    batch: Episode | ClipBatch,
+) -> tuple[tuple[str, ...], list[UInt8[Tensor, "_ _ C H W"]], Int[Tensor, " B"]]:
+    """All names, clips (those of one length together), and the number of each clip's name.
+
+    An episode is read as one batch of clips, support first, labelled among its vocabulary.
+    """
+    if isinstance(batch, ClipBatch):
+        return batch.vocabulary, [batch.clips], batch.labels
+    names = batch.vocabulary or batch.classes
+    labels = torch.cat([batch.support_labels, batch.query_labels])
+    number = torch.tensor([names.index(name) for name in batch.classes], device=labels.device)
+    alike = batch.support.shape[1:] == batch.query.shape[1:]
+    clips = [torch.cat([batch.support, batch.query])] if alike else [batch.support, batch.query]
+    return names, clips, number[labels]
 
 
 def classification(logits: Float[Tensor, "Q N"], labels: Int[Tensor, " Q"]) -> dict[str, Tensor]:

@@ -10,10 +10,12 @@ import torch
 from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.trainable import trainable_parameters
 from openfsar.encoders.weights import load_encoder
+from openfsar.methods.actionclip import ActionClip
 from openfsar.methods.base import FewShotMethod, MethodSpec
 from openfsar.methods.bi_mhm import BiMHM
 from openfsar.methods.clip_fsar import ClipFsar
 from openfsar.methods.hyrsm import Hyrsm
+from openfsar.methods.m2_clip import M2Clip
 from openfsar.methods.ma_fsar import MaFsar
 from openfsar.methods.otam import Otam
 from openfsar.methods.protonet import ProtoNet
@@ -29,6 +31,8 @@ METHODS: dict[str, type[FewShotMethod]] = {
     "hyrsm": Hyrsm,
     "clip-fsar": ClipFsar,
     "ma-fsar": MaFsar,
+    "actionclip": ActionClip,
+    "m2-clip": M2Clip,
 }
 
 ALIASES = {"ma-clip": ("ma-fsar", "ma-clip")}

@@ -12,6 +12,8 @@ from openfsar.encoders.adapters.slots import (
     BlockContext,
     TokenAdapter,
 )
+from openfsar.encoders.adapters.ted import Ted, TemporalEnhancement
+from openfsar.encoders.adapters.time import JointSpaceTime, PatchShift
 
 __all__ = [
     "AdaptedBlock",
@@ -21,8 +23,12 @@ __all__ = [
     "Attend",
     "BlockContext",
     "Bottleneck",
+    "JointSpaceTime",
     "MultimodalAdapter",
+    "PatchShift",
     "Scaled",
+    "Ted",
+    "TemporalEnhancement",
     "TemporalPosition",
     "TokenAdapter",
     "add_lora",

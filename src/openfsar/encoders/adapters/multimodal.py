@@ -13,10 +13,10 @@ the same adapters, with and without the text token.
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from openfsar.encoders.adapters.bottleneck import Bottleneck
 from openfsar.encoders.adapters.slots import AroundAdapter, Attend, BlockContext, TokenAdapter
+from openfsar.interpolation import stretch
 
 
 class MultimodalAdapter(AroundAdapter):
@@ -53,25 +53,28 @@ class MultimodalAdapter(AroundAdapter):
 
 
 class TemporalPosition(TokenAdapter):
-    """Fills ``before`` of the first block: adds a learnt vector per frame to all its tokens, zero at first.
+    """Fills ``before`` of the first block: adds a learnt vector per frame to its tokens, zero at first.
 
     AIM (Yang et al., 2023) has one; MA-FSAR's published parameter count closes only with one.
 
     Args:
         frames: Rows learnt; videos of another length get interpolated ones.
+        patches_only: Whether class tokens stay as they are (ActionCLIP's joint attention).
     """
 
     identity_at_init = True
 
-    def __init__(self, frames: int, width: int) -> None:
+    def __init__(self, frames: int, width: int, *, patches_only: bool = False) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.zeros(frames, width))
+        self.patches_only = patches_only
 
     def forward(self, tokens: Float[Tensor, "B T X D"], context: BlockContext) -> Float[Tensor, "B T X D"]:
-        rows = self.table
-        if len(rows) != tokens.shape[1]:
-            rows = F.interpolate(rows.T[None], tokens.shape[1], mode="linear", align_corners=False)[0].T
-        return tokens + rows[:, None]
+        added = stretch(self.table, tokens.shape[1])[:, None]
+        if not self.patches_only:
+            return tokens + added
+        first = context.class_tokens
+        return torch.cat([tokens[:, :, :first], tokens[:, :, first:] + added], 2)
 
 
 class Scaled(TokenAdapter):

@@ -15,7 +15,7 @@ tokens are ``(B, X, D)``.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ class BlockContext:
 class Adapter(nn.Module, ABC):
     """Base of everything that fills a slot."""
 
-    identity_at_init: ClassVar[bool]
+    identity_at_init: bool
     """Whether a tower with freshly made adapters of this kind still equals the frozen tower."""
 
 
