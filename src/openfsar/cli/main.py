@@ -13,6 +13,7 @@ from openfsar.cli.data import cache, check, make_toy
 from openfsar.cli.demo import demo
 from openfsar.cli.eval import evaluate
 from openfsar.cli.fit import fit
+from openfsar.cli.heap import keep_freed_memory
 from openfsar.cli.ls import ls
 from openfsar.cli.parser import Table, parse
 from openfsar.cli.predict import predict
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         run, arguments = parse(VERBS, given)
+        keep_freed_memory()
         return run(**arguments) or 0
     except SystemExit as stop:  # the parser has said why
         return stop.code if isinstance(stop.code, int) else 0
