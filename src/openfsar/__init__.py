@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from openfsar import data, matchers
     from openfsar.classifier import FewShotVideoClassifier
     from openfsar.engine.evaluate import evaluate
+    from openfsar.engine.supervised import name_videos
     from openfsar.episode import Clip, Episode, SupportSet
     from openfsar.hub import load, save
     from openfsar.methods.zoo import create
@@ -24,6 +25,7 @@ _HOME = {
     "create": "openfsar.methods.zoo",
     "evaluate": "openfsar.engine.evaluate",
     "load": "openfsar.hub",
+    "name_videos": "openfsar.engine.supervised",
     "save": "openfsar.hub",
 }
 _MODULES = ("data", "matchers")
@@ -38,6 +40,7 @@ __all__ = [
     "evaluate",
     "load",
     "matchers",
+    "name_videos",
     "save",
 ]
 

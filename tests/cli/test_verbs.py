@@ -214,3 +214,26 @@ def test_videos_of_the_same_classes_in_several_splits_are_no_few_shot_data(
     assert main(["eval", "protonet", "--data", str(tmp_path), "--way", "3"]) == 1
     assert "class 'blue' and 2 more are in several splits" in capsys.readouterr().err
     assert main(["eval", "zero-shot", "--data", str(tmp_path), "--task", "supervised"]) == 0
+
+
+def test_a_recipe_of_clips_is_trained_and_every_head_is_measured(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe("m2-clip", str(videos), training="clips", batch=3, frames=2, steps=2, workers=0)
+    recipe.save(tmp_path / "clips.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "clips.yaml", "lr_factors.encoder.text_tower=0.5", "-o", "run"]) == 0
+    assert "accuracy on the val videos" in capsys.readouterr().err
+    assert main(["eval", "run", "--results", "r.csv", "--json"]) == 0  # as it was trained: supervised
+    first, zero_shot = json.loads(capsys.readouterr().out)
+    assert list(first["known"]) == ["text", "visual", "average"] and list(zero_shot["known"]) == ["text"]
+    with Path("r.csv").open(newline="") as file:
+        rows = [(row["recipe"], row["protocol"]) for row in csv.DictReader(file)]
+    heads = ("text", "visual", "average")
+    known = [(recipe.label, f"known classes, {head}, 1x1 views") for head in heads]
+    assert rows == [*known, ("", "new classes, text, 1x1 views")]
+    assert main(["eval", "run", "--task", "base-to-novel"]) == 0
+    printed = capsys.readouterr().out
+    assert "m2-clip, average" in printed and "harmonic %" in printed
+    assert main(["eval", "run", "--task", "few-shot", "--way", "3", "--episodes", "20", "--json"]) == 0
+    assert [entry["way"] for entry in json.loads(capsys.readouterr().out)] == [3, 3]

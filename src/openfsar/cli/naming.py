@@ -115,18 +115,20 @@ def _table(found: dict[str, Found]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, title_justify="left", caption_justify="left")
     new = next(iter(first.new.values()), None)
     table.title = f"{one.data} {one.split}: {one.videos:,} videos of {len(one.classes)} classes" + (
-        f", and {new.videos:,} of {len(new.classes)} new ones, named by text" if new else ""
+        f", {new.videos:,} of {len(new.classes)} new ones" if new else ""
     )
     views = one.views * one.crops
-    table.caption = f"{views} view{'s' * (views > 1)} of a video; ± is the 95 % interval"
+    table.caption = f"{views} view{'s' * (views > 1)} of a video; ± is the 95 % interval" + (
+        "; new classes are named by text" if new else ""
+    )
     table.add_column("system")
-    for column in ("top-1 %", "top-5 %", "mean class %", *(("new top-1 %", "harmonic mean") if new else ())):
+    for column in ("top-1 %", "top-5 %", "by class %", *(("new %", "harmonic %") if new else ())):
         table.add_column(column, justify="right")
     for system, each in found.items():
         for result, other in _pairs(each):
             name = system if len(each.known) == 1 else f"{system}, {result.head}"
             score = result.accuracy, result.interval
-            cells = [name, _percent(*score), f"{100 * result.top5:.2f}", f"{100 * result.mean_class:.2f}"]
+            cells = [name, _percent(*score), f"{100 * result.top5:.1f}", f"{100 * result.mean_class:.1f}"]
             if other:
                 novel = other.accuracy, other.interval
                 cells += [_percent(*novel), _percent(*harmonic_mean(score, novel))]
@@ -149,4 +151,4 @@ def _classes(found: Found) -> Table:
 
 
 def _percent(share: float, interval: float) -> str:
-    return f"{100 * share:.2f} ± {100 * interval:.2f}"
+    return f"{100 * share:.1f} ± {100 * interval:.1f}"
