@@ -30,6 +30,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("ma-fsar", {"names": False}),
     ("ma-fsar", {"tune": "none", "matcher": "bi-mhm", "merge": "before"}),
     ("ma-fsar", {"tune": "full", "prototype": "mean", "matcher": "pooled"}),
+    ("ma-fsar", {"prototype": "unimodal", "matcher": "hybrid"}),
     ("ma-fsar", {"text_layer": "shared", "prototype": "multimodal", "matcher": "trx"}),
     ("actionclip", {"visual": "transf-cls", "tune": "visual", "layers": 2}),
     ("actionclip", {"visual": "conv", "target": "diagonal", "text_share": 0.5, "matcher": "otam"}),

@@ -76,7 +76,7 @@ class TupleAttention(nn.Module):
         if missing > 0:
             frames = torch.cat([frames, frames[..., -1:, :].expand(*frames.shape[:-2], missing, -1)], -2)
         values = frames.to(torch.promote_types(frames.dtype, torch.float32))
-        return self.dropout(values + POSITION_WEIGHT * _sinusoids(values))
+        return self.dropout(values + POSITION_WEIGHT * sinusoids(values))
 
 
 class TupleMaps(nn.Module):
@@ -147,7 +147,7 @@ def _by_class(
     return padded, members.gather(-1, order)
 
 
-def _sinusoids(frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "T D"]:
+def sinusoids(frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "T D"]:
     """Sines in even and cosines in odd channels, of wavelengths from 2 pi to 20,000 pi frames."""
     step, channel = (torch.arange(n, device=frames.device, dtype=frames.dtype) for n in frames.shape[-2:])
     angles = step[:, None] * 10000.0 ** -((channel - channel % 2) / frames.shape[-1])

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from openfsar.episode import FrameFeatures, Task
-from openfsar.matchers import TupleAttention, bi_mhm, frame_distances, otam
+from openfsar.matchers import TupleAttention, bi_mhm, frame_distances, hybrid, otam
 from openfsar.prototypes import merge_shots
 
-MatcherName = Literal["otam", "bi-mhm", "trx", "pooled"]
+MatcherName = Literal["otam", "bi-mhm", "trx", "hybrid", "pooled"]
 
 
 class Matcher(nn.Module, ABC):
@@ -55,6 +55,13 @@ class Unordered(Matcher):
     def forward(self, query: Float[Tensor, "*e Q T D"], task: Task) -> Float[Tensor, "*e Q N"]:
         tables = frame_distances(query, task.exemplars.frames, eps=self.eps)
         return merge_shots(bi_mhm(tables), task.labels, task.way)
+
+
+class Hybrid(Matcher):
+    """GgHM's: frames and ordered pairs of frames, each to its nearest of the other video, both ways."""
+
+    def forward(self, query: Float[Tensor, "*e Q T D"], task: Task) -> Float[Tensor, "*e Q N"]:
+        return merge_shots(hybrid(query, task.exemplars.frames), task.labels, task.way)
 
 
 class Changes(Matcher):
@@ -110,6 +117,7 @@ def make_matcher(
         "otam": lambda: Ordered(smoothing, eps),
         "bi-mhm": lambda: Unordered(eps),
         "trx": lambda: Tuples(width),
+        "hybrid": Hybrid,
         "pooled": lambda: Pooled(eps),
     }
     if name not in makers:
