@@ -46,7 +46,7 @@ def demo(
     *,
     out: Path = Path("demo"),
     videos: int = 10,
-    steps: int = 150,
+    steps: int = 110,
     episodes: int = 10_000,
     seed: int = 0,
     workers: int = 2,
