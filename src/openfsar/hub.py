@@ -26,9 +26,9 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from openfsar.data.files import clear_partial, whole_file
-from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.geometry import EncoderError
 from openfsar.encoders.trainable import count_parameters, trainable_parameters
+from openfsar.encoders.visual import VisualEncoder
 from openfsar.encoders.weights import KNOWN
 from openfsar.methods.base import FewShotMethod, MethodSpec
 from openfsar.methods.released import load_released
@@ -81,7 +81,7 @@ def save(method: FewShotMethod, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kept = _kept(method)
     data = safetensors.save({name: tensor.detach().cpu().clone() for name, tensor in kept.items()})
-    dtype = str(method.encoder.logit_scale.dtype).removeprefix("torch.")
+    dtype = str(method.encoder.mean.dtype).removeprefix("torch.")
     weights = f"model-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
     spec = replace(spec, encoder=_lasting(spec.encoder))
     record = _Record(FORMAT, version("openfsar"), asdict(spec), dtype, weights, _frozen(method, kept))
@@ -95,7 +95,7 @@ def save(method: FewShotMethod, folder: str | Path) -> None:
             old.unlink()
 
 
-def load(source: str | Path, *, encoder: str | ClipEncoder | None = None) -> FewShotMethod:
+def load(source: str | Path, *, encoder: str | VisualEncoder | None = None) -> FewShotMethod:
     """The method that ``save`` wrote, in eval mode, from a folder or a hub name ("owner/model").
 
     A published checkpoint of ActionCLIP, its authors' or mmaction2's, is one file and loads as it is: see
@@ -114,7 +114,7 @@ def load(source: str | Path, *, encoder: str | ClipEncoder | None = None) -> Few
     record = _read_record(folder)
     spec = MethodSpec(**record.spec)
     try:
-        if isinstance(encoder, ClipEncoder):
+        if isinstance(encoder, VisualEncoder):
             method = build(spec.method, encoder, **spec.options)
         else:
             place = encoder or spec.encoder
@@ -131,7 +131,7 @@ def load(source: str | Path, *, encoder: str | ClipEncoder | None = None) -> Few
     return method
 
 
-def _released(path: Path, encoder: str | ClipEncoder | None) -> FewShotMethod:
+def _released(path: Path, encoder: str | VisualEncoder | None) -> FewShotMethod:
     if encoder is not None:
         raise HubError(f"{path} is a file that holds its own encoder; load it without encoder=...")
     try:

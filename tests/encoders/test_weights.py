@@ -192,7 +192,7 @@ def test_weights_with_a_tensor_too_few_are_refused(folder):
 
 
 def test_an_unknown_name_gets_the_nearest_known_one():
-    with pytest.raises(EncoderError, match="did you mean 'clip-vit-b-16'.*toyclip, clip-vit-b-32"):
+    with pytest.raises(EncoderError, match="did you mean 'clip-vit-b-16'.*toyclip, toyresnet, clip-vit-b-32"):
         load_encoder("clip-vit-b16")
     with pytest.raises(EncoderError, match="no encoder 'tiny'"):
         load_encoder("tiny")

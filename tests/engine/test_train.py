@@ -16,8 +16,7 @@ from torch import Tensor
 from openfsar import hub
 from openfsar.data.episodes import EpisodeDataset, EpisodeSampler
 from openfsar.data.manifest import Manifest, VideoRecord, write_manifest
-from openfsar.encoders.tiny import tiny_encoder
-from openfsar.encoders.weights import load_encoder
+from openfsar.encoders.tiny import tiny_encoder, tiny_resnet
 from openfsar.engine.checkpoint import CheckpointError, load_checkpoint
 from openfsar.engine.evaluate import evaluate
 from openfsar.engine.loop import TrainingError
@@ -185,16 +184,18 @@ def test_mixed_precision_keeps_weights_and_optimiser_in_float32(tmp_path: Path) 
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has float16")
-def test_recomputed_blocks_give_the_same_weights_and_need_a_transformer(tmp_path: Path) -> None:
+def test_recomputed_blocks_give_the_same_weights(tmp_path: Path) -> None:
     plain, again = (tmp_path / name for name in ("plain", "again"))
     run(plain)
     result = run(again, recompute_blocks=True)
     for name, value in weights(plain).items():
         torch.testing.assert_close(value, weights(again)[name])
     assert result.text_share is None
-    method = build("otam", load_encoder("tiny-resnet", pretrained=False))
-    with pytest.raises(RecipeError, match="recompute_blocks=true needs the blocks of a transformer"):
-        run(tmp_path / "resnet", method, recompute_blocks=True)
+
+
+def test_no_share_of_names_is_chosen_for_an_encoder_that_reads_none(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="choose_text_share=true needs class names"):
+        run(tmp_path, build("otam", tiny_resnet()), choose_text_share=True)
 
 
 def test_float16_on_a_cpu_is_refused(tmp_path: Path) -> None:

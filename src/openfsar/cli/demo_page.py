@@ -138,7 +138,7 @@ def _alignments(story: Story) -> list[Alignment]:
         for v in videos
     ]
     with torch.no_grad():
-        queries = method.encode(torch.stack(clips).to(method.encoder.logit_scale.device)).frames.cpu()
+        queries = method.encode(torch.stack(clips).to(method.encoder.mean.device)).frames.cpu()
     tables = frame_distances(changes(queries), changes(classifier.features_.frames))
     nearest = otam(tables).argmin(-1).tolist()
     return [

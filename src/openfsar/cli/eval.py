@@ -38,7 +38,7 @@ def evaluate(
     device: str | None = None,
     json: bool = False,
 ) -> None:
-    """Measure accuracy on few-shot tasks with unseen classes, with zero-shot text beside it.
+    """Measure accuracy on few-shot tasks with unseen classes, and zero-shot text where the encoder reads.
 
     Methods that name videos by words can also name them among all classes, without examples: supervised
     takes the videos of the training classes that were held out, base-to-novel also those of the classes of
@@ -69,6 +69,7 @@ def evaluate(
         openfsar eval runs/m2-clip-toy-scene --task base-to-novel --views 3
         openfsar eval protonet --data videos/ --split "" --encoder clip-vit-b-16 --shot 5
     """
+    from openfsar.encoders.clip import ClipEncoder
     from openfsar.engine.evaluate import evaluate as measure
     from openfsar.engine.open import open_videos
     from openfsar.engine.results import append_result
@@ -79,7 +80,7 @@ def evaluate(
     recipe = _with_data(trained, method, data, run)
     recipe = replace(recipe, frames=frames or recipe.frames)
     systems = {method.spec.method: method}
-    if method.spec.method != "zero-shot":
+    if method.spec.method != "zero-shot" and isinstance(method.encoder, ClipEncoder):
         spec = method.spec
         systems["zero-shot"] = create("zero-shot", encoder=spec.encoder, pretrained=spec.pretrained)
     if task is None:

@@ -4,7 +4,8 @@ from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.clip_resnet import ModifiedResNet
 from openfsar.encoders.geometry import EncoderError, Geometry
 from openfsar.encoders.prompts import TEMPLATES, humanise
-from openfsar.encoders.tiny import tiny_encoder
+from openfsar.encoders.resnet import ResNetGeometry, ResNetTower
+from openfsar.encoders.tiny import tiny_encoder, tiny_resnet
 from openfsar.encoders.towers import TextTower, VisionTower
 from openfsar.encoders.trainable import (
     ParameterCount,
@@ -14,6 +15,7 @@ from openfsar.encoders.trainable import (
     trainable_parameters,
     unfreeze,
 )
+from openfsar.encoders.visual import VisualEncoder, VisualTower
 from openfsar.encoders.weights import KNOWN, Checkpoint, load_encoder
 
 __all__ = [
@@ -25,14 +27,19 @@ __all__ = [
     "Geometry",
     "ModifiedResNet",
     "ParameterCount",
+    "ResNetGeometry",
+    "ResNetTower",
     "TextTower",
     "VisionTower",
+    "VisualEncoder",
+    "VisualTower",
     "count_parameters",
     "freeze",
     "humanise",
     "load_encoder",
     "parameter_groups",
     "tiny_encoder",
+    "tiny_resnet",
     "trainable_parameters",
     "unfreeze",
 ]

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openfsar.encoders.clip_resnet import ClipResNet, ModifiedResNet
+from openfsar.encoders.clip_resnet import ClipResNet
 from openfsar.encoders.geometry import EncoderError
 from openfsar.encoders.prompts import TEMPLATES, fill
 from openfsar.encoders.towers import TextTower, VisionTower
+from openfsar.encoders.visual import VisualEncoder
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -23,7 +24,7 @@ _CHUNK = 256
 """Sentences in one pass of the text tower, so that a vocabulary of thousands fits in memory."""
 
 
-class ClipEncoder(nn.Module):
+class ClipEncoder(VisualEncoder):
     """The two towers, the tokenizer and the normalisation of one CLIP or SigLIP.
 
     Args:
@@ -36,9 +37,6 @@ class ClipEncoder(nn.Module):
         pad: Id that fills short texts; the end token where None.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self,
         stock: Any,
@@ -50,7 +48,6 @@ class ClipEncoder(nn.Module):
         std: Sequence[float] = CLIP_STD,
         pad: int | None = None,
     ) -> None:
-        super().__init__()
         tokenizer.no_padding()
         tokenizer.no_truncation()
         ends = tokenizer.encode("").ids[-1:]
@@ -61,45 +58,25 @@ class ClipEncoder(nn.Module):
                 f"{'an' if ends else 'no'} end token, but the text tower knows {vocabulary} tokens and needs "
                 "an end token; use the tokenizer.json that belongs to these weights"
             )
-        self.name, self.pretrained = name, pretrained
+        vision = stock.visual if isinstance(stock, ClipResNet) else VisionTower(stock)
+        clip = stock.config.model_type == "clip"
+        super().__init__(
+            vision,
+            name=name,
+            pretrained=pretrained,
+            image_size=stock.config.vision_config.image_size,
+            dim=stock.config.projection_dim if clip else vision.width,
+            mean=mean,
+            std=std,
+        )
         self.tokenizer = tokenizer
         self.pad = ends[0] if pad is None else pad
-        self.vision: VisionTower | ModifiedResNet = (
-            stock.visual if isinstance(stock, ClipResNet) else VisionTower(stock)
-        )
         self.text_tower = TextTower(stock, end=ends[0])
         self.logit_scale: nn.Parameter = stock.logit_scale
         """Natural logarithm of the factor on cosine similarities, as CLIP stores it."""
-        self.image_size: int = stock.config.vision_config.image_size
-        self.dim: int = stock.config.projection_dim if self.text_tower.causal else self.vision.width
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
         self._known: dict[tuple[bool | str, ...], dict[str, Tensor]] = {}
         """Text features by (unit or not, *templates) and name."""
         self._known_at: list[tuple[int, int]] = []
-
-    def normalise(self, clips: UInt8[Tensor, "B T C H W"]) -> Float[Tensor, "B T C H W"]:
-        """Pixels 0..255 to what the tower was trained on, in the parameters' dtype.
-
-        Raises:
-            ValueError: The clips are not bytes, or not squares of ``image_size`` pixels.
-        """
-        if clips.dtype != torch.uint8 or clips.shape[-2:] != (self.image_size, self.image_size):
-            raise ValueError(
-                f"encoder {self.name!r} needs uint8 clips of {self.image_size}x{self.image_size} pixels, got "
-                f"{clips.dtype} {list(clips.shape)}; resize them, and leave the normalisation to the encoder"
-            )
-        return torch.addcmul(-self.mean / self.std, clips.to(self.mean.dtype), 1 / (255 * self.std))
-
-    def frames(
-        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> Float[Tensor, "B T D"]:
-        """One vector per frame in the joint space, not normalised. ``text`` is for adapters that read it.
-
-        Raises:
-            ValueError: The clips are not bytes, or not squares of ``image_size`` pixels.
-        """
-        return self.vision(self.normalise(clips), text)
 
     def tokenize(self, sentences: Sequence[str]) -> Int[Tensor, "B L"]:
         """Ids padded to the longest sentence (SigLIP: to the full context), end token kept when cut.

@@ -9,8 +9,7 @@ the last one and before the shortcut's; attention pooling ends it, and the mean 
 are no blocks and no slots for adapters: the published way to use it is to train all of it.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -20,30 +19,11 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from openfsar.encoders.geometry import RESNET_PATCH, EncoderError, Geometry
+from openfsar.encoders.norms import StageNorm, recomputing
+from openfsar.encoders.visual import VisualTower
 
 _EXPANSION = 4
 """Channels that leave a bottleneck per channel inside it."""
-
-
-class StageNorm(nn.BatchNorm2d):
-    """Batch normalisation whose statistics learn exactly where its weights do.
-
-    The plain one would learn in a frozen tower too as soon as somebody says ``train()``: frozen features
-    would depend on the batch and drift with every step.
-    """
-
-    recomputing = False
-    """While True the statistics stay: a checkpointed pass has counted its batch the first time."""
-
-    def forward(self, input: Float[Tensor, "_ D H W"]) -> Float[Tensor, "_ D H W"]:
-        learning = self.training and self.weight.requires_grad
-        mean, var = self.running_mean, self.running_var
-        if learning and self.recomputing and mean is not None and var is not None:
-            mean, var = mean.clone(), var.clone()  # None would save fewer tensors than the first pass did
-        elif learning and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-        momentum = 0.0 if self.momentum is None else self.momentum
-        return F.batch_norm(input, mean, var, self.weight, self.bias, learning, momentum, self.eps)
 
 
 class ResidualBottleneck(nn.Module):
@@ -97,7 +77,7 @@ class AttentionPool(nn.Module):
         return self.c_proj(F.scaled_dot_product_attention(q, k, v).flatten(1))
 
 
-class ModifiedResNet(nn.Module):
+class ModifiedResNet(VisualTower):
     """Normalised pixels to one vector per frame; stands where a ``VisionTower`` stands.
 
     Args:
@@ -132,11 +112,7 @@ class ModifiedResNet(nn.Module):
         self.layer4 = _stage(16 * width, 8 * width, layers[3], stride=2)
         heads = max(1, self.width // geometry.head_width)
         self.attnpool = AttentionPool(side * side, self.width, geometry.dim, heads)
-        self._checkpointed = False
-
-    def checkpoint_blocks(self, enabled: bool = True) -> None:
-        """Trade time for memory: keep only the input of each stage and recompute it in the backward pass."""
-        self._checkpointed = enabled
+        self.widths = tuple(4 * width * 2**stage for stage in range(4))
 
     def stem(self, x: Float[Tensor, "_ C H W"]) -> Float[Tensor, "_ D _ _"]:
         """A quarter of the image's rows and columns."""
@@ -144,34 +120,31 @@ class ModifiedResNet(nn.Module):
         x = F.relu(self.bn2(self.conv2(x)))
         return F.avg_pool2d(F.relu(self.bn3(self.conv3(x))), 2)
 
+    @property
+    def pooling(self) -> nn.Module:
+        """The attention pooling."""
+        return self.attnpool
+
+    def maps(self, pixels: Float[Tensor, "B T C H W"]) -> tuple[Float[Tensor, "B T _ _ _"], ...]:
+        x, found = pixels.flatten(0, 1), []
+        for stage in (self.stem, self.layer1, self.layer2, self.layer3, self.layer4):
+            x = (
+                checkpoint(stage, x, use_reentrant=False, context_fn=self._contexts)
+                if self.recomputes
+                else stage(x)
+            )
+            found.append(x.unflatten(0, pixels.shape[:2]))
+        return tuple(found[1:])
+
     def forward(
         self, pixels: Float[Tensor, "B T C H W"], text: Float[Tensor, "B _"] | None = None
     ) -> Float[Tensor, "B T D"]:
         """One vector per frame in the joint space, not normalised. No adapter is here to read ``text``."""
-        x = pixels.flatten(0, 1)
-        recompute = self._checkpointed and torch.is_grad_enabled()
-        for stage in (self.stem, self.layer1, self.layer2, self.layer3, self.layer4):
-            x = (
-                checkpoint(stage, x, use_reentrant=False, context_fn=self._contexts)
-                if recompute
-                else stage(x)
-            )
-        return self.attnpool(x).unflatten(0, pixels.shape[:2])
+        return self.attnpool(self.maps(pixels)[-1].flatten(0, 1)).unflatten(0, pixels.shape[:2])
 
     def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """For the first pass through a stage and for the second."""
-        return nullcontext(), self._recomputing()
-
-    @contextmanager
-    def _recomputing(self) -> Iterator[None]:
-        norms = [module for module in self.modules() if isinstance(module, StageNorm)]
-        for norm in norms:
-            norm.recomputing = True
-        try:
-            yield
-        finally:
-            for norm in norms:
-                norm.recomputing = False
+        return nullcontext(), recomputing(self)
 
 
 def _stage(channels: int, width: int, blocks: int, *, stride: int) -> nn.Sequential:

@@ -3,6 +3,7 @@
 With empty slots both towers compute exactly what the stock model computes; only the order of calls is ours.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from openfsar.encoders.adapters.slots import AdaptedBlock, BlockContext
+from openfsar.encoders.visual import VisualTower
 
 
 class ClassTokenHead(nn.Module):
@@ -35,7 +37,7 @@ class AttentionHead(nn.Module):
         return self.pool(self.norm(tokens).flatten(0, 1)).unflatten(0, tokens.shape[:2])
 
 
-class VisionTower(nn.Module):
+class VisionTower(VisualTower):
     """Normalised pixels to one vector per frame.
 
     Args:
@@ -58,22 +60,39 @@ class VisionTower(nn.Module):
             if clip
             else AttentionHead(model.post_layernorm, model.head)
         )
-        self._checkpointed = False
+        self.widths = (self.width,) * 4
 
-    def checkpoint_blocks(self, enabled: bool = True) -> None:
-        """Trade time for memory: keep only the input of each block and recompute it in the backward pass."""
-        self._checkpointed = enabled
+    @property
+    def pooling(self) -> nn.Module:
+        """What a head has beside the norm."""
+        return self.head.projection if isinstance(self.head, ClassTokenHead) else self.head.pool
+
+    def after(
+        self,
+        depths: Collection[int],
+        pixels: Float[Tensor, "B T C H W"],
+        text: Float[Tensor, "B _"] | None = None,
+    ) -> dict[int, Float[Tensor, "B T X D"]]:
+        """All tokens after each of these numbers of blocks, before the final norm; class token first."""
+        x = self.pre_norm(self.embeddings(pixels.flatten(0, 1))).unflatten(0, pixels.shape[:2])
+        context, found = BlockContext(text, self.grid, self.class_tokens), {}
+        for depth, block in enumerate(self.blocks, 1):
+            x = checkpoint(block, x, context, use_reentrant=False) if self.recomputes else block(x, context)
+            if depth in depths:
+                found[depth] = x
+        return found
 
     def tokens(
         self, pixels: Float[Tensor, "B T C H W"], text: Float[Tensor, "B _"] | None = None
     ) -> Float[Tensor, "B T X D"]:
         """All tokens after the last block, before the final norm; CLIP's class token comes first."""
-        x = self.pre_norm(self.embeddings(pixels.flatten(0, 1))).unflatten(0, pixels.shape[:2])
-        context = BlockContext(text, self.grid, self.class_tokens)
-        recompute = self._checkpointed and torch.is_grad_enabled()
-        for block in self.blocks:
-            x = checkpoint(block, x, context, use_reentrant=False) if recompute else block(x, context)
-        return x
+        return self.after({len(self.blocks)}, pixels, text)[len(self.blocks)]
+
+    def maps(self, pixels: Float[Tensor, "B T C H W"]) -> tuple[Float[Tensor, "B T _ _ _"], ...]:
+        depths = [-(-quarter * len(self.blocks) // 4) for quarter in (1, 2, 3, 4)]
+        found = self.after(depths, pixels)
+        levels = [*(found[depth] for depth in depths[:-1]), self.head.norm(found[depths[-1]])]
+        return tuple(x[:, :, self.class_tokens :].mT.unflatten(-1, self.grid) for x in levels)
 
     def forward(
         self, pixels: Float[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None

@@ -26,9 +26,18 @@ from openfsar.encoders.clip import CLIP_MEAN, CLIP_STD, ClipEncoder
 from openfsar.encoders.clip_resnet import ClipResNet
 from openfsar.encoders.geometry import RESNET_PATCH, EncoderError, Geometry
 from openfsar.encoders.openai import check_open_clip, from_openai
+from openfsar.encoders.resnet import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ResNetGeometry,
+    geometry_of,
+    is_torchvision,
+    resnet_encoder,
+)
 from openfsar.encoders.tokens import byte_tokenizer, read_tokenizer
 from openfsar.encoders.torchscript import is_torchscript, read_tensors
 from openfsar.encoders.trainable import freeze
+from openfsar.encoders.visual import VisualEncoder
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -41,7 +50,7 @@ class Checkpoint:
     hub: str | None
     """Where its weights live on the Hugging Face hub; None for a geometry without trained weights."""
     licence: str
-    geometry: Geometry
+    geometry: Geometry | ResNetGeometry
 
 
 _Sizes = dict[str, Any]
@@ -57,13 +66,20 @@ KNOWN: dict[str, Checkpoint] = {
     "clip-vit-b-16": Checkpoint("openai/clip-vit-base-patch16", "MIT", Geometry(224, 16, **_B)),
     "clip-vit-l-14": Checkpoint("openai/clip-vit-large-patch14", "MIT", Geometry(224, 14, **_L)),
     "clip-rn50": Checkpoint("timm/resnet50_clip.openai", "MIT", Geometry(224, RESNET_PATCH, **_RN50)),
+    "resnet-50": Checkpoint("microsoft/resnet-50", "Apache-2.0", ResNetGeometry()),
     "tiny": Checkpoint(None, "Apache-2.0", Geometry(32, 8, **_TINY, vocabulary=258, head_width=16)),
     "tiny-resnet": Checkpoint(
         None, "Apache-2.0", Geometry(64, RESNET_PATCH, **_TINY_RESNET, vocabulary=258, head_width=16)
     ),
+    "tiny-imagenet-resnet": Checkpoint(
+        None, "Apache-2.0", ResNetGeometry(32, 8, (8, 16, 32, 64), (1, 1, 1, 1), "basic")
+    ),
 }
 
-_KINDS = ("clip", "siglip")
+BUNDLED = {"toyclip": "toy/weights", "toyresnet": "toy/resnet_weights"}
+"""Encoders that come with the package, and where in it."""
+
+_KINDS = ("clip", "siglip", "resnet")
 _OPEN_CLIP, _OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SETTINGS = ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", _OPEN_CLIP]
@@ -72,13 +88,14 @@ _PICKLED = "pytorch_model.bin"
 _DAMAGE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError)
 
 
-def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0) -> ClipEncoder:
+def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0) -> VisualEncoder:
     """The encoder of that name, in eval mode, float32, with every parameter frozen.
 
     Args:
-        name: "toyclip", a key of ``KNOWN``, a local folder in the Hugging Face layout (CLIP or SigLIP) or in
-            that of open_clip (CLIP), an OpenAI ``.pt`` file or a published ActionCLIP (its CLIP alone) with a
-            tokenizer.json beside it, or a hub name ("owner/model").
+        name: "toyclip" or "toyresnet", a key of ``KNOWN``, a local folder in the Hugging Face layout (CLIP,
+            SigLIP or ResNet) or in that of open_clip (CLIP), an OpenAI ``.pt`` file or a published ActionCLIP
+            (its CLIP alone) with a tokenizer.json beside it, a state dict of a ResNet with torchvision's
+            names, or a hub name ("owner/model").
         pretrained: False builds the same geometry with random weights from ``seed`` and touches no network.
 
     Raises:
@@ -86,12 +103,18 @@ def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0) -> ClipEn
     """
     known, path = KNOWN.get(name), Path(name)
     if known and not pretrained:
-        stock = _stock(known.geometry, None, seed)
+        plan = known.geometry
+        if isinstance(plan, ResNetGeometry):
+            size = plan.image_size
+            return resnet_encoder(
+                plan.config(), None, name=name, pretrained=False, image_size=size, seed=seed
+            )
+        stock = _stock(plan, None, seed)
         return _finish(stock, name, pretrained, byte_tokenizer())
     if known is None and path.is_file():
         return _from_file(path, name, pretrained, seed)
-    if known is None and (path.is_dir() or name == "toyclip"):
-        folder = path if name != "toyclip" else Path(str(files("openfsar"))) / "toy" / "weights"
+    if known is None and (path.is_dir() or name in BUNDLED):
+        folder = Path(str(files("openfsar")), BUNDLED[name]) if name in BUNDLED else path
         return _from_folder(folder, name, pretrained, seed)
     hub = known.hub if known else name
     if hub is None or not _HUB_NAME.fullmatch(hub) or not pretrained:
@@ -100,7 +123,7 @@ def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0) -> ClipEn
 
 
 def _unknown(name: str, pretrained: bool) -> str:
-    names = ["toyclip", *KNOWN]
+    names = [*BUNDLED, *KNOWN]
     near = difflib.get_close_matches(name, names, n=1)
     without = "" if pretrained else " without pretrained weights (they need a known name or local files)"
     return (
@@ -131,7 +154,7 @@ def _fetch(hub: str, patterns: list[str]) -> Path:
         ) from error
 
 
-def _from_folder(folder: Path, name: str, pretrained: bool, seed: int) -> ClipEncoder:
+def _from_folder(folder: Path, name: str, pretrained: bool, seed: int) -> VisualEncoder:
     from transformers import AutoConfig
 
     if _is_open_clip(folder):
@@ -146,12 +169,15 @@ def _from_folder(folder: Path, name: str, pretrained: bool, seed: int) -> ClipEn
     kind = _read_json(settings).get("model_type")
     if kind not in _KINDS:
         raise EncoderError(
-            f"{settings} describes a model of type {kind!r}; only 'clip' and 'siglip' are encoders here"
+            f"{settings} describes a model of type {kind!r}; only 'clip', 'siglip' and 'resnet' are "
+            "encoders here"
         )
-    stock = _stock(
-        AutoConfig.from_pretrained(folder), _read_weights(folder) if pretrained else None, seed, folder
-    )
+    config, weights = AutoConfig.from_pretrained(folder), _read_weights(folder) if pretrained else None
     mean, std = _statistics(folder, kind)
+    if kind == "resnet":
+        size, about = _image_size(folder), {"name": name, "pretrained": pretrained}
+        return resnet_encoder(config, weights, **about, image_size=size, mean=mean, std=std, seed=seed)
+    stock = _stock(config, weights, seed, folder)
     tokenizer, pad = read_tokenizer(folder)
     return _finish(stock, name, pretrained, tokenizer, mean=mean, std=std, pad=pad)
 
@@ -182,8 +208,12 @@ def _from_open_clip(folder: Path, name: str, pretrained: bool, seed: int) -> Cli
     return _finish(stock, name, pretrained, tokenizer, mean=mean, std=std, pad=pad)
 
 
-def _from_file(path: Path, name: str, pretrained: bool, seed: int) -> ClipEncoder:
+def _from_file(path: Path, name: str, pretrained: bool, seed: int) -> VisualEncoder:
     content = read_file(path)
+    if is_torchvision(content):
+        weights = content if pretrained else None
+        config = geometry_of(content).config()
+        return resnet_encoder(config, weights, name=name, pretrained=pretrained, seed=seed)
     released = split_actionclip(content)
     return from_state(content if released is None else released.clip, path, name, pretrained, seed)
 
@@ -254,8 +284,17 @@ def _statistics(folder: Path, kind: str) -> tuple[Sequence[float], Sequence[floa
     """Mean and standard deviation per channel: the folder's own, or those the kind of model is known for."""
     path = folder / "preprocessor_config.json"
     own = _read_json(path) if path.is_file() else {}
-    mean, std = (CLIP_MEAN, CLIP_STD) if kind == "clip" else ((0.5,) * 3, (0.5,) * 3)
+    usual = {"clip": (CLIP_MEAN, CLIP_STD), "resnet": (IMAGENET_MEAN, IMAGENET_STD)}
+    mean, std = usual.get(kind, ((0.5,) * 3, (0.5,) * 3))
     return own.get("image_mean", mean), own.get("image_std", std)
+
+
+def _image_size(folder: Path) -> int:
+    """Side of the images a ResNet was trained on, in pixels, which its configuration does not say."""
+    path = folder / "preprocessor_config.json"
+    own = _read_json(path) if path.is_file() else {}
+    size = own.get("crop_size") or own.get("size") or 224
+    return size if isinstance(size, int) else int(size.get("height") or size["shortest_edge"])
 
 
 def _stock(

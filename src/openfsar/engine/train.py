@@ -9,7 +9,7 @@ from openfsar import hub
 from openfsar.data.batches import ClipDataset
 from openfsar.data.dataset import VideoDataset
 from openfsar.data.episodes import EpisodeDataset, EpisodeSampler
-from openfsar.encoders.towers import VisionTower
+from openfsar.encoders.clip import ClipEncoder
 from openfsar.engine.checkpoint import History
 from openfsar.engine.evaluate import evaluate
 from openfsar.engine.fusion import TextShare, choose_text_share
@@ -79,14 +79,12 @@ def fit(
             f"choose_text_share=true needs a method that fuses names with examples, and {recipe.method} is "
             "none; set it to false"
         )
-    tower = method.encoder.vision
-    if recipe.recompute_blocks and not isinstance(tower, VisionTower):
+    if recipe.choose_text_share and not isinstance(method.encoder, ClipEncoder):
         raise RecipeError(
-            f"recompute_blocks=true needs the blocks of a transformer, and encoder {method.encoder.name!r} "
-            "has none; set it to false"
+            f"choose_text_share=true needs class names, and encoder {method.encoder.name!r} reads none; set "
+            "it to false, or choose a CLIP"
         )
-    if isinstance(tower, VisionTower):
-        tower.checkpoint_blocks(recipe.recompute_blocks)
+    method.recompute_activations(recipe.recompute_blocks)
     by = _by_clips if recipe.training == "clips" else _by_episodes
     batches, measure, unit = by(method, recipe, training, selection, progress)
     loop = Loop(method, recipe, batches, measure, out, unit=unit, progress=progress)

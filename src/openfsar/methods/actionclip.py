@@ -142,12 +142,12 @@ class ActionClip(FusedMethod):
     def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
         """One row per name: the unit features of its K sentences side by side, or their mean."""
         if self.ensemble == "embeddings":
-            return self.encoder.text(distinct(names), self.templates)
+            return self.clip.text(distinct(names), self.templates)
         return self._sentences(distinct(names)).flatten(1)
 
     def _sentences(self, names: Sequence[str]) -> Float[Tensor, "N X D"]:
         """Each name in each template on its own, kept by the encoder."""
-        return torch.stack([self.encoder.text(names, (template,)) for template in self.templates], 1)
+        return torch.stack([self.clip.text(names, (template,)) for template in self.templates], 1)
 
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
@@ -162,7 +162,7 @@ class ActionClip(FusedMethod):
 
     def text_scale(self) -> Float[Tensor, ""]:
         """Factor on cosines in prediction."""
-        learnt = self.encoder.logit_scale
+        learnt = self.clip.logit_scale
         return learnt.new_tensor(self.test_scale) if self.test_scale else learnt.exp()
 
     def named(
@@ -184,7 +184,7 @@ class ActionClip(FusedMethod):
         videos = torch.cat([self.encode(part).frames.mean(1) for part in clips])
         sentences = self._drawn(names, labels)
         cosines = 1 - frame_distances(videos[:, None], sentences[:, None])[..., 0, 0]
-        logits = self.encoder.logit_scale.exp() * cosines
+        logits = self.clip.logit_scale.exp() * cosines
         match = labels[:, None] == labels
         own = torch.arange(len(labels), device=labels.device)
         if self.target == "multi-positive":
@@ -198,7 +198,7 @@ class ActionClip(FusedMethod):
         draw = torch.randint(len(self.templates), labels.shape)
         if self.tune == "full":
             pairs: list[tuple[int, int]] = torch.stack([labels.cpu(), draw], 1).tolist()
-            return self.encoder.sentences([fill([names[n]], [self.templates[k]])[0] for n, k in pairs])
+            return self.clip.sentences([fill([names[n]], [self.templates[k]])[0] for n, k in pairs])
         present, place = labels.unique(return_inverse=True)
         shown: list[int] = present.tolist()
         known = self._sentences([names[n] for n in shown])

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.visual import VisualEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
 
 
@@ -35,7 +35,7 @@ class MethodSpec:
 class FewShotMethod(nn.Module, ABC):
     """A few-shot action recogniser. Subclasses are final and state paper, equations and departures."""
 
-    transductive: ClassVar[bool] = False
+    transductive: bool = False
     """Whether the score of one query may depend on the other queries; such results are not comparable."""
 
     support_reads_text: ClassVar[bool] = False
@@ -44,8 +44,8 @@ class FewShotMethod(nn.Module, ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Sets of options by name, each complete with the defaults."""
 
-    encoder: ClipEncoder
-    """The towers; its ``image_size`` is what ``encode`` wants."""
+    encoder: VisualEncoder
+    """The tower or towers; its ``image_size`` is what ``encode`` wants."""
 
     spec: MethodSpec
     """How the method was built. Set by ``create`` and ``build``."""
@@ -78,6 +78,10 @@ class FewShotMethod(nn.Module, ABC):
     @abstractmethod
     def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
         """Named scalars of one training batch: ``loss`` is the sum to minimise, other keys are reported."""
+
+    def recompute_activations(self, enabled: bool = True) -> None:
+        """Trade time for memory in training: keep the inputs of large parts alone, and compute them again."""
+        self.encoder.vision.checkpoint_blocks(enabled)
 
     @final
     def forward(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:

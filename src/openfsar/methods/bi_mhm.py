@@ -10,7 +10,7 @@ the default averages distances, so that Bi-MHM and OTAM differ in the matcher al
 instead of an ImageNet ResNet-50.
 """
 
-from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.visual import VisualEncoder
 from openfsar.methods.episodic import Tune
 from openfsar.methods.frames import FrameMethod, Merge
 from openfsar.methods.matching import make_matcher
@@ -33,7 +33,7 @@ class BiMHM(FrameMethod):
 
     def __init__(
         self,
-        encoder: ClipEncoder,
+        encoder: VisualEncoder,
         *,
         tune: Tune = "full",
         merge: Merge = "distance",

@@ -112,7 +112,7 @@ class ClipFsar(FusedMethod):
             add_lora(encoder.vision, rank)
 
     def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
-        return self.encoder.text(distinct(names), self.templates, unit=False)
+        return self.clip.text(distinct(names), self.templates, unit=False)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
         """Whatever the share: prototypes read the names in any case."""

@@ -2,19 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.trainable import freeze, unfreeze
+from openfsar.encoders.visual import VisualEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
 from openfsar.objectives import accuracy, cross_entropy
 
 Tune = Literal["full", "none"]
 """Which part of the visual tower trains. The text tower stays frozen."""
+
+Encoder = TypeVar("Encoder", bound=VisualEncoder)
 
 
 def one_of(name: str, value: str, *allowed: str) -> str:
@@ -51,7 +53,7 @@ def share_of(name: str, value: float) -> float:
     return value
 
 
-def tuned(encoder: ClipEncoder, tune: Tune) -> ClipEncoder:
+def tuned(encoder: Encoder, tune: Tune) -> Encoder:
     """The same encoder, frozen but for the part of its visual tower that ``tune`` names."""
     freeze(encoder)
     if one_of("tune", tune, "full", "none") == "full":

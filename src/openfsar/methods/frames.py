@@ -5,7 +5,7 @@ from typing import Literal
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.visual import VisualEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
 from openfsar.methods.episodic import (
     Scale,
@@ -33,7 +33,7 @@ class FrameMethod(FusedMethod):
 
     def __init__(
         self,
-        encoder: ClipEncoder,
+        encoder: VisualEncoder,
         matcher: Matcher,
         *,
         tune: Tune,

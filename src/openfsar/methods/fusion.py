@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from openfsar.encoders.clip import ClipEncoder
 from openfsar.episode import FrameFeatures, Task
 from openfsar.matchers import frame_distances
 from openfsar.methods.base import FewShotMethod
@@ -45,11 +46,25 @@ class NamingMethod(FewShotMethod):
         Raises:
             ValueError: Two names are equal.
         """
-        return self.encoder.text(distinct(names))
+        return self.clip.text(distinct(names))
+
+    @property
+    def clip(self) -> ClipEncoder:
+        """The encoder, as one that reads words.
+
+        Raises:
+            ValueError: It does not.
+        """
+        if not isinstance(self.encoder, ClipEncoder):
+            raise ValueError(
+                f"encoder {self.encoder.name!r} reads no class names; leave them out of the method's options "
+                "(such as text_share=0), or choose a CLIP for an encoder"
+            )
+        return self.encoder
 
     def text_scale(self) -> Float[Tensor, ""]:
         """Factor on cosines with names: CLIP's own."""
-        return self.encoder.logit_scale.exp()
+        return self.clip.logit_scale.exp()
 
     def named(
         self, videos: FrameFeatures, text: Float[Tensor, "*e N D"], *, eps: float = 0.0

@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.visual import VisualEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
 from openfsar.methods.episodic import (
     Scale,
@@ -77,7 +77,7 @@ class Hyrsm(FusedMethod):
 
     def __init__(
         self,
-        encoder: ClipEncoder,
+        encoder: VisualEncoder,
         *,
         tune: Tune = "full",
         heads: int = 8,

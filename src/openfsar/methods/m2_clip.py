@@ -208,12 +208,12 @@ class M2Clip(FusedMethod):
         self.spec = replace(self.spec, options={**self.spec.options, "inference": inference})
 
     def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
-        return self.encoder.text(distinct(names), TEMPLATE)
+        return self.clip.text(distinct(names), TEMPLATE)
 
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
     ) -> ClassTokenFeatures:
-        tower = class_token_tower(self.encoder)
+        tower = class_token_tower(self.clip)
         tokens = tower.tokens(self.encoder.normalise(clips))
         frames = tower.head(tokens)
         if self.head_adapter is not None:
@@ -235,7 +235,7 @@ class M2Clip(FusedMethod):
         if self.heads.classifier is None:
             raise ValueError("this m2-clip has no head for known classes; build it with classes=[...]")
         assert isinstance(videos, ClassTokenFeatures)
-        return self.heads.classifier(class_token_tower(self.encoder).head.norm(videos.token))
+        return self.heads.classifier(class_token_tower(self.clip).head.norm(videos.token))
 
     def classify(self, videos: FrameFeatures, names: Sequence[str]) -> dict[str, Float[Tensor, "B A"]]:
         """Logits of videos over a list of class names, by the head that gave them; ``inference`` comes first.
@@ -284,7 +284,7 @@ class M2Clip(FusedMethod):
             found["vc"] = cross_entropy(torch.cat([self.visual(part) for part in videos]), own)
         if number is not None and self.heads.masked_words is not None:
             own_names = [names[i] for i in labels.tolist()]
-            found["cmlm"] = self.heads.filled_in(self.encoder, own_names, [part.frames for part in videos])
+            found["cmlm"] = self.heads.filled_in(self.clip, own_names, [part.frames for part in videos])
         if not found:
             raise ValueError(
                 f"no loss of m2-clip is left for classes such as {names[0]!r}: give contrastive_weight or "
@@ -296,9 +296,9 @@ class M2Clip(FusedMethod):
 
     def _words(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
         """As ``read``, with gradient where the text tower learns."""
-        if not trainable_parameters(self.encoder.text_tower):
+        if not trainable_parameters(self.clip.text_tower):
             return self.read(names)
-        return F.normalize(self.encoder.sentences(fill(distinct(names), TEMPLATE)), dim=-1)
+        return F.normalize(self.clip.sentences(fill(distinct(names), TEMPLATE)), dim=-1)
 
     def _numbers(self, names: Sequence[str], *, required: bool) -> Int[Tensor, " N"] | None:
         """The number of each name among the classes of the heads, if these know them all."""

@@ -165,7 +165,7 @@ class MaFsar(FusedMethod):
     def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
         if not self.names:
             raise ValueError("option names=False never reads a class name; build the method with names=True")
-        return self.encoder.text(distinct(names), self.templates, unit=False)
+        return self.clip.text(distinct(names), self.templates, unit=False)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"] | None:
         return self.read(names) if self.names else None

@@ -10,7 +10,7 @@ differ (both directions summed, a hard first row; see matchers/otam.py), with a 
 tower trains.
 """
 
-from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.visual import VisualEncoder
 from openfsar.methods.episodic import Tune
 from openfsar.methods.frames import FrameMethod, Merge
 from openfsar.methods.matching import make_matcher
@@ -34,7 +34,7 @@ class Otam(FrameMethod):
 
     def __init__(
         self,
-        encoder: ClipEncoder,
+        encoder: VisualEncoder,
         *,
         tune: Tune = "full",
         merge: Merge = "distance",

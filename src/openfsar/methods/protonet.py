@@ -16,7 +16,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.visual import VisualEncoder
 from openfsar.episode import Task
 from openfsar.matchers import squared_distances
 from openfsar.methods.episodic import Tune, one_of
@@ -45,7 +45,7 @@ class ProtoNet(FrameMethod):
 
     def __init__(
         self,
-        encoder: ClipEncoder,
+        encoder: VisualEncoder,
         *,
         tune: Tune = "full",
         metric: Literal["cosine", "euclidean"] = "cosine",

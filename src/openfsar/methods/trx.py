@@ -16,7 +16,7 @@ video too short for a tuple holds its last frame.
 
 from collections.abc import Sequence
 
-from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.visual import VisualEncoder
 from openfsar.methods.episodic import Tune
 from openfsar.methods.frames import FrameMethod
 from openfsar.methods.matching import Changes, Tuples
@@ -42,7 +42,7 @@ class Trx(FrameMethod):
 
     def __init__(
         self,
-        encoder: ClipEncoder,
+        encoder: VisualEncoder,
         *,
         tune: Tune = "full",
         sizes: Sequence[int] = PAIRS_AND_TRIPLES,

@@ -37,7 +37,7 @@ class ZeroShot(NamingMethod):
         self.templates = TEMPLATES[one_of("prompt", prompt, *TEMPLATES)]
 
     def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
-        return self.encoder.text(names, self.templates)
+        return self.clip.text(names, self.templates)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
         return self.read(names)

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.trainable import trainable_parameters
+from openfsar.encoders.visual import VisualEncoder
 from openfsar.encoders.weights import load_encoder
 from openfsar.methods.actionclip import ActionClip
 from openfsar.methods.base import FewShotMethod, MethodSpec
 from openfsar.methods.bi_mhm import BiMHM
 from openfsar.methods.clip_fsar import ClipFsar
+from openfsar.methods.fusion import FusedMethod
 from openfsar.methods.hyrsm import Hyrsm
 from openfsar.methods.m2_clip import M2Clip
 from openfsar.methods.ma_fsar import MaFsar
@@ -58,7 +59,7 @@ def create(
     return build(method, load_encoder(encoder, pretrained=pretrained, seed=seed), seed=seed, **options)
 
 
-def build(method: str, encoder: ClipEncoder, *, seed: int = 0, **options: Any) -> FewShotMethod:
+def build(method: str, encoder: VisualEncoder, *, seed: int = 0, **options: Any) -> FewShotMethod:
     """The method of that name on this encoder, which it takes over, in eval mode.
 
     ``seed`` decides the parameters it adds to the encoder's; the global generator is left as it was.
@@ -68,9 +69,16 @@ def build(method: str, encoder: ClipEncoder, *, seed: int = 0, **options: Any) -
     """
     resolved = resolve_options(method, options)
     method = ALIASES.get(method, (method,))[0]
+    wanted = inspect.signature(METHODS[method]).parameters["encoder"].annotation
+    if not isinstance(encoder, wanted):  # VisualEncoder suits every encoder, ClipEncoder those that read
+        raise ValueError(
+            f"method {method!r} reads class names, and encoder {encoder.name!r} does not; choose a CLIP"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         built = METHODS[method](encoder, **resolved)
+    if isinstance(built, FusedMethod) and built.text_share:
+        _ = built.clip  # an encoder without words is refused here, not in the first evaluation
     built.spec = MethodSpec(method, encoder.name, encoder.pretrained, resolved)
     built.learnt = frozenset(trainable_parameters(built))
     return built.eval()
