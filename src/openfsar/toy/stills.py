@@ -1,22 +1,24 @@
 """Image-caption material for pre-training: single frames of the world and what can be said of them."""
 
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from rich.progress import Progress, TimeRemainingColumn
 from torch.nn import functional as F
 
 from openfsar.toy.captions import HELD_OUT, Subject, subject
 from openfsar.toy.motions import MOTION_CLASSES
 from openfsar.toy.scenes import SCENES
 from openfsar.toy.sprites import SHAPES, STATES
+from openfsar.toy.training import progress_bar
 from openfsar.toy.world import Shot, alone, motion_shot, render, scene_shot
 
 SIDE = 64
-"""Pixels per side of a still: ToyCLIP's input."""
+"""Pixels per side of ToyCLIP's input."""
 
 ALL_KINDS = tuple(f"{state} {shape} on {scene}" for state in STATES for shape in SHAPES for scene in SCENES)
 
@@ -33,8 +35,10 @@ def any_shot(rng: np.random.Generator) -> Shot:
     return alone(shot) if rng.random() < 0.5 else shot
 
 
-def still_pair(seed: int, *, held_out: bool = False) -> tuple[UInt8[np.ndarray, "H W C"], Subject]:
-    """One still (SIDE, SIDE, 3) and its subject.
+def still_pair(
+    seed: int, *, held_out: bool = False, side: int = SIDE
+) -> tuple[UInt8[np.ndarray, "H W C"], Subject]:
+    """One still (side, side, 3) and its subject; the side changes nothing but the size.
 
     Kinds that toy-scene keeps for validation and test appear only, and then alone, where ``held_out`` asks.
     """
@@ -46,29 +50,38 @@ def still_pair(seed: int, *, held_out: bool = False) -> tuple[UInt8[np.ndarray, 
         if seen and (seen.kind in HELD_OUT) == held_out:
             break
     pixels = torch.from_numpy(render(shot, np.array([frame]))).permute(0, 3, 1, 2).float()
-    small = F.interpolate(pixels, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 255)
+    small = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True).clamp(0, 255)
     return small[0].permute(1, 2, 0).round().byte().numpy(), seen
 
 
-def _stills(seeds: range) -> tuple[UInt8[np.ndarray, "B H W C"], list[Subject]]:
-    torch.set_num_threads(1)
-    pairs = [still_pair(seed) for seed in seeds]
+def stills(
+    seeds: range, *, held_out: bool = False, side: int = SIDE
+) -> tuple[UInt8[np.ndarray, "B H W C"], list[Subject]]:
+    """The stills of these seeds, and their subjects."""
+    pairs = [still_pair(seed, held_out=held_out, side=side) for seed in seeds]
     return np.stack([image for image, _ in pairs]), [seen for _, seen in pairs]
 
 
+def pool_seeds(count: int, seed: int) -> range:
+    """Seeds of the stills in the pool of run ``seed``; no two runs share one."""
+    return range(seed * 10_000_000, seed * 10_000_000 + count)
+
+
 def render_pool(
-    count: int, *, seed: int = 0, workers: int = 2
+    count: int, *, seed: int = 0, workers: int = 2, side: int = SIDE
 ) -> tuple[UInt8[np.ndarray, "B H W C"], list[Subject]]:
-    """``count`` stills rendered in parallel, and their subjects."""
-    first = seed * 10_000_000
-    chunks = [range(first + i, first + min(i + 500, count)) for i in range(0, count, 500)]
+    """``count`` stills and their subjects, rendered by ``workers`` processes (0: by this one)."""
+    seeds = pool_seeds(count, seed)
+    chunks = [seeds[i : i + 500] for i in range(0, count, 500)]
+    draw = partial(stills, side=side)
     images, subjects = [], []
-    columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn(elapsed_when_finished=True))
-    with (
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
-        Progress(*columns) as progress,
-    ):
-        for part, seen in progress.track(pool.map(_stills, chunks), len(chunks), description="rendering"):
+    with ExitStack() as stack:
+        parts = map(draw, chunks)
+        if workers:
+            pool = ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,))
+            parts = stack.enter_context(pool).map(draw, chunks)
+        progress = stack.enter_context(progress_bar())
+        for part, seen in progress.track(parts, len(chunks), description="rendering"):
             images.append(part)
             subjects += seen
     return np.concatenate(images), subjects
