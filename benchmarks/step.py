@@ -1,18 +1,20 @@
-"""Seconds and memory of one training step: adapters, all of the tower, or LoRA, in fp32 and bf16.
+"""Seconds and memory of one training step: adapters, all of a tower, LoRA, or a ResNet and what is on it.
 
-    python benchmarks/step.py [--encoder clip-vit-b-16] [--queries 5] [--frames 8] [--case "lora bf16"]
+    python benchmarks/step.py [--clip clip-vit-b-16] [--queries 5] [--frames 8] [--case "lora bf16"]
+    python benchmarks/step.py --shots 5 --case "gghm fp32 recomputed"
 
-One step is forward, backward, clipping and AdamW on a 5-way 1-shot episode of random pixels. The weights are
-random too, so no network is needed. "Recomputed" keeps only the input of each block and computes the rest
-again in the backward pass. Every case runs in a process of its own, so that peaks of memory do not mix: on
-CUDA the peak of allocated tensors, on a CPU the peak of resident memory, Python and torch included.
+One step is forward, backward, clipping and AdamW on a 5-way episode of random pixels. The weights are
+random too, so no network is needed. "Recomputed" keeps little of a pass (of CLIP the input of each block, of
+the ResNet systems the frame features) and computes the rest again in the backward pass. Every case runs in
+a process of its own, so that peaks of memory do not mix: on CUDA the peak of allocated tensors, on a CPU the
+peak of resident memory, Python and torch included.
 
 Operations are those of tower and temporal layers without recomputation (matching is left out, it is under
 1 %); their share is of the fastest product of two square matrices in the same process and precision.
 
 The defaults are 30 videos or 240 frames, 17 to 25 TFLOP. In fp32 ViT-B/16 keeps 32 to 35 GB of them for the
 backward pass, 2 GB where blocks are recomputed: a card of 24 GB needs that, or bf16 and fewer videos. On a
-CPU choose less, such as ``--encoder clip-vit-b-32 --queries 1 --frames 2``; bf16 is slow there without
+CPU choose less, such as ``--clip clip-vit-b-32 --queries 1 --frames 2``; bf16 is slow there without
 instructions for it.
 """
 
@@ -30,6 +32,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -46,10 +49,25 @@ from openfsar.methods.zoo import create
 
 WAY = 5
 NAMES = ("waving", "running", "jumping", "climbing", "sitting")
-TUNINGS = {
-    "adapters": ("MA-FSAR, adapters", "ma-fsar", {}),
-    "full": ("CLIP-FSAR, full", "clip-fsar", {}),
-    "lora": ("CLIP-FSAR, LoRA of rank 8", "clip-fsar", {"tune": "lora", "rank": 8}),
+
+
+@dataclass(frozen=True)
+class System:
+    """A method, and what of it trains."""
+
+    title: str
+    method: str
+    options: dict[str, Any]
+    encoder: Literal["clip", "resnet"] = "clip"
+
+
+SYSTEMS = {
+    "adapters": System("MA-FSAR, adapters", "ma-fsar", {}),
+    "full": System("CLIP-FSAR, full", "clip-fsar", {}),
+    "lora": System("CLIP-FSAR, LoRA of rank 8", "clip-fsar", {"tune": "lora", "rank": 8}),
+    "otam": System("OTAM, full", "otam", {}, "resnet"),
+    "gghm": System("GgHM, full", "gghm", {}, "resnet"),
+    "sloshnet": System("SloshNet, full", "sloshnet", {}, "resnet"),
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -58,13 +76,13 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 class Case:
     """One line of the table."""
 
-    tuning: str
+    system: str
     precision: str
     blocks: str
     """"kept" or "recomputed"."""
 
     def __str__(self) -> str:
-        return f"{self.tuning} {self.precision} {self.blocks}"
+        return f"{self.system} {self.precision} {self.blocks}"
 
 
 @dataclass(frozen=True)
@@ -84,24 +102,23 @@ class Measured:
 
 
 def make_episode(options: argparse.Namespace, size: int) -> Episode:
-    """Random videos on the device; one support video per class."""
+    """Random videos on the device."""
     dice = torch.Generator().manual_seed(0)
 
     def clips(videos: int) -> Tensor:
         shape = (videos, options.frames, 3, size, size)
         return torch.randint(0, 256, shape, dtype=torch.uint8, generator=dice)
 
-    labels = torch.arange(WAY)
-    asked = labels.repeat_interleave(options.queries)
-    return Episode(clips(WAY), labels, clips(len(asked)), asked, NAMES).to(options.device)
+    known, asked = (torch.arange(WAY).repeat_interleave(n) for n in (options.shots, options.queries))
+    return Episode(clips(len(known)), known, clips(len(asked)), asked, NAMES).to(options.device)
 
 
 def measure(case: Case, options: argparse.Namespace) -> Measured:
     """Build the method, warm up, time the steps; runs in a fresh process."""
     torch.set_num_threads(options.threads)
-    _, name, tuning = TUNINGS[case.tuning]
-    method = create(name, encoder=options.encoder, pretrained=False, **tuning).to(options.device).train()
-    method.encoder.vision.checkpoint_blocks(case.blocks == "recomputed")
+    system = SYSTEMS[case.system]
+    method = create(system.method, encoder=vars(options)[system.encoder], pretrained=False, **system.options)
+    method.to(options.device).train().recompute_activations(case.blocks == "recomputed")
     episode = make_episode(options, method.encoder.image_size)
     trained = list(trainable_parameters(method).values())
     optimizer = torch.optim.AdamW(trained, lr=1e-5)
@@ -150,7 +167,7 @@ def operations(method: FewShotMethod, episode: Episode) -> int:
 
     Without content attention is counted as two products, whatever kernel the device has for it.
     """
-    method.to("meta").encoder.vision.checkpoint_blocks(False)
+    method.to("meta").recompute_activations(False)
     text = torch.zeros(WAY, method.encoder.dim, device="meta") if method.support_reads_text else None
     with FlopCounterMode(display=False) as counter:
         for clips, names in ((episode.support, text), (episode.query, None)):
@@ -192,7 +209,7 @@ def in_own_process(case: Case, options: argparse.Namespace) -> Measured | str:
 
 def row(case: Case, found: Measured | str) -> list[str]:
     """The cells of a line."""
-    cells = [TUNINGS[case.tuning][0], case.precision, case.blocks]
+    cells = [SYSTEMS[case.system].title, case.precision, case.blocks]
     if isinstance(found, str):
         return [*cells, "", found, "", "", ""]
     median = statistics.median(found.seconds)
@@ -210,7 +227,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--encoder", default="clip-vit-b-16")
+    parser.add_argument("--clip", default="clip-vit-b-16", help="encoder of the systems on CLIP")
+    parser.add_argument("--resnet", default="resnet-50", help="encoder of the others")
+    parser.add_argument("--shots", type=int, default=1, help="per class")
     parser.add_argument("--queries", type=int, default=5, help="per class")
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=5, help="timed steps")
@@ -225,15 +244,14 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="file that gets one line per case")
     options = parser.parse_args()
-    every = [Case(*parts) for parts in product(TUNINGS, DTYPES, ("kept", "recomputed"))]
+    every = [Case(*parts) for parts in product(SYSTEMS, DTYPES, ("kept", "recomputed"))]
     cases = [case for case in every if re.search(options.case, str(case))]
     if not cases:
         raise SystemExit(f"no case has {options.case!r} in its name; they are {', '.join(map(str, every))}")
     cuda = options.device == "cuda"
     machine = torch.cuda.get_device_name() if cuda else f"{platform.machine()}, {options.threads} threads"
-    title = (
-        f"One step on {options.encoder}: {WAY} + {WAY * options.queries} videos of {options.frames} frames; "
-    )
+    videos = f"{WAY * options.shots} + {WAY * options.queries} videos of {options.frames} frames"
+    title = f"One step on {options.clip} or {options.resnet}: {videos}; "
     table = Table(title=f"{title}{machine}, torch {torch.__version__}")
     for column in ("method", "precision", "blocks"):
         table.add_column(column)
@@ -244,8 +262,8 @@ def main() -> None:
         table.add_row(*row(case, found))
         if options.json:
             content = {"failed": found} if isinstance(found, str) else asdict(found)
-            setting = {
-                name: vars(options)[name] for name in ("encoder", "queries", "frames", "device", "threads")
+            setting = {"encoder": vars(options)[SYSTEMS[case.system].encoder]} | {
+                name: vars(options)[name] for name in ("shots", "queries", "frames", "device", "threads")
             }
             line = asdict(case) | content | setting | {"machine": machine, "torch": torch.__version__}
             with options.json.open("a") as file:

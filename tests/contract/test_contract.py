@@ -42,6 +42,21 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("m2-clip", {"classes": [*NAMES], "tune": "full", "text_before_mlp": "none", "cmlm_weight": 0.0}),
     ("m2-clip", {"tune": "none", "text_before_mlp": [-1], "classes": [*NAMES], "vc_weight": 0.0}),
     ("m2-clip", {"ted_before_mlp": [0], "ted_before_attention": [-1], "matcher": "bi-mhm"}),
+    ("gghm", {"preset": "paper", "learn_scale": True}),
+    ("gghm", {"graph_loss": "row", "shared_attention": False, "dense_layers": 2, "frames": 4, "alpha": 0.0}),
+    ("gghm", {"beta": 1.0, "gamma": 1.0, "gap": 3, "heads": 4, "alpha": 1.0, "centre": True}),
+    ("gghm", {"beta": 0.0, "kernel": 5, "graph": False, "matcher": "otam"}),
+    ("gghm", {"dense": False, "graph_weight": 0.0, "graph_layers": 1, "matcher": "trx"}),
+    ("sloshnet", {"preset": "ssv2", "width": 16, "key_width": 24, "centre": True}),
+    ("sloshnet", {"fusion": "fixed", "cell": ["gp1", "sum", "gp2", "sum", "gp1", "gp2"], "short": False}),
+    ("sloshnet", {"fusion": "sum", "long": False, "matcher": "otam"}),
+    ("sloshnet", {"fusion": "top", "long": False, "short": False, "tune": "none", "learn_scale": True}),
+    ("strm", {"preset": "released", "patches": 2, "key_width": 32, "centre": True}),
+    ("strm", {"tune": "none", "frames": 3, "sizes": [2, 3], "key_width": 32, "learn_scale": True}),
+    ("strm", {"aux_weight": 0.0, "frames": 4}),
+    ("molo", {"preset": "released", "heads": 4, "matcher": "otam", "centre": True}),
+    ("molo", {"tune": "none", "matcher": "trx", "contrast_weight": 0.0, "scale": 0.1}),
+    ("molo", {"decoder_weight": 0.0, "motion_weight": 1.0, "learn_scale": True}),
 ]
 CASES = [(name, {}) for name in METHODS] + VARIANTS
 

@@ -17,12 +17,14 @@ from openfsar.cli.heap import keep_freed_memory
 from openfsar.cli.ls import ls
 from openfsar.cli.parser import Table, parse
 from openfsar.cli.predict import predict
+from openfsar.cli.search import search
 from openfsar.cli.train import train
 
 VERBS: Table = {
     "demo": demo,
     "data": {"make-toy": make_toy, "check": check, "cache": cache},
     "train": train,
+    "search": search,
     "eval": evaluate,
     "fit": fit,
     "predict": predict,
@@ -35,6 +37,7 @@ openfsar: few-shot action recognition. Show it a few clips of each action; it na
   name your own actions    openfsar fit clips/ -o model && openfsar predict model new_videos/
   see the whole story      openfsar demo
   train and evaluate       openfsar train recipes/otam/toy-motion.yaml && openfsar eval runs/otam-toy-motion
+  search an architecture   openfsar search recipes/sloshnet/toy-motion.yaml
   make and prepare data    openfsar data make-toy toy-motion data/toy-motion
                            openfsar data check videos/
                            openfsar data cache videos/ cache/

@@ -31,11 +31,12 @@ class ResultsError(ValueError):
     """A file that is not a table of results."""
 
 
-def append_result(result: Result, path: Path, *, recipe: Recipe | None = None) -> None:
+def append_result(result: Result, path: Path, *, recipe: Recipe | None = None, changed: str = "") -> None:
     """Append a line; the file is made where it is absent. Lines of parallel runs never mix.
 
     Args:
         recipe: What the method was trained by; None for an untrained one.
+        changed: What was changed in the recipe, in a word or two, such as a row of an ablation.
 
     Raises:
         ResultsError: if the file has other columns.
@@ -43,7 +44,7 @@ def append_result(result: Result, path: Path, *, recipe: Recipe | None = None) -
     values = {column: getattr(result, column) for column in ("way", "shot", "query", "episodes", "seed")}
     values |= {"episode_hash": result.episode_hash, "protocol": result.protocol}
     values["seconds"] = f"{result.seconds_encode + result.seconds_match:.1f}"
-    _append(result, values, path, recipe)
+    _append(result, values, path, recipe, changed)
 
 
 def append_naming(result: NamingResult, path: Path, *, known: bool, recipe: Recipe | None = None) -> None:
@@ -61,12 +62,16 @@ def append_naming(result: NamingResult, path: Path, *, known: bool, recipe: Reci
 
 
 def _append(
-    result: Result | NamingResult, values: Mapping[str, object], path: Path, recipe: Recipe | None
+    result: Result | NamingResult,
+    values: Mapping[str, object],
+    path: Path,
+    recipe: Recipe | None,
+    changed: str = "",
 ) -> None:
     row = {
         **values,
         **{column: getattr(result, column) for column in ("method", "encoder", "data", "split")},
-        "recipe": recipe.label if recipe else "",
+        "recipe": f"{recipe.label} {changed}".strip() if recipe else "",
         "accuracy": f"{100 * result.accuracy:.2f}",
         "interval": f"{100 * result.interval:.2f}",
         "select": recipe.select if recipe else "",

@@ -26,20 +26,31 @@ def hybrid(
 ) -> Float[Tensor, "*b Q N"]:
     """Distance of every query to every prototype, symmetric in the two; half precision in float32.
 
-    ``alpha`` is the share of the pairs. The largest tensor holds less than ``Q N T^2 U^2 / 4`` numbers, 80 kB
-    for 5 queries, 5 prototypes and 8 frames.
+    ``alpha`` is the share of the pairs; at 0 they are not computed, at 1 nothing else is. The largest tensor
+    holds less than ``Q N T^2 U^2 / 4`` numbers, 80 kB for 5 queries, 5 prototypes and 8 frames.
     """
     dtype = torch.promote_types(query.dtype, torch.float32)
     q, p = query.to(dtype), prototypes.to(dtype)
     centre = p.mean((-3, -2), keepdim=True)  # of no consequence but for rounding: features share a large mean
     q, p = q - centre, p - centre
-    frames = bi_mhm(_root(_squares(q, p)), reduction="mean")
-    q, p = (_held(x) + POSITION_WEIGHT * sinusoids(_held(x)) for x in (q, p))
-    squares = _squares(q, p)
-    rows, columns = (torch.combinations(torch.arange(n, device=q.device), 2) for n in squares.shape[-2:])
+    parts = []
+    if alpha > 0:
+        parts.append(alpha * _pairs(q, p))
+    if alpha < 1:
+        parts.append((1 - alpha) * bi_mhm(_root(_squares(q, p)), reduction="mean"))
+    return torch.stack(parts).sum(0)
+
+
+def _pairs(
+    query: Float[Tensor, "*b Q T D"], prototypes: Float[Tensor, "*b N U D"]
+) -> Float[Tensor, "*b Q N"]:
+    """D_pair."""
+    squares = _squares(*(_held(x) + POSITION_WEIGHT * sinusoids(_held(x)) for x in (query, prototypes)))
+    rows, columns = (
+        torch.combinations(torch.arange(n, device=squares.device), 2) for n in squares.shape[-2:]
+    )
     firsts, seconds = (squares[..., rows[:, i], :][..., columns[:, i]] for i in (0, 1))
-    pairs = bi_mhm(_root(firsts + seconds), reduction="mean")
-    return alpha * pairs + (1 - alpha) * frames
+    return bi_mhm(_root(firsts + seconds), reduction="mean")
 
 
 def _squares(

@@ -115,6 +115,24 @@ def labelled(
     return names, clips, number[labels]
 
 
+def vocabulary_labels(episode: Episode, classes: int) -> tuple[Int[Tensor, " S"], Int[Tensor, " Q"]]:
+    """Labels of support and query videos among the whole vocabulary, for a layer that knows ``classes``.
+
+    Raises:
+        ValueError: The vocabulary lacks a class of the episode, or has more names than ``classes``.
+    """
+    names = episode.vocabulary
+    if not set(episode.classes) <= set(names) or len(names) > classes:
+        raise ValueError(
+            f"option classes={classes} needs episodes whose vocabulary holds their classes and at most that "
+            f"many, got {len(names)} names; give Episode the names of all training classes as vocabulary, "
+            "always in the same order, or set classes=0"
+        )
+    labels = episode.support_labels
+    numbers = torch.tensor([names.index(name) for name in episode.classes], device=labels.device)
+    return numbers[labels], numbers[episode.query_labels]
+
+
 def classification(logits: Float[Tensor, "Q N"], labels: Int[Tensor, " Q"]) -> dict[str, Tensor]:
     """Cross entropy as ``loss``, with the accuracy it was reached at."""
     return {"loss": cross_entropy(logits, labels), "accuracy": accuracy(logits, labels)}

@@ -39,6 +39,7 @@ from openfsar.methods.episodic import (
     prototype_task,
     share_of,
     tuned,
+    vocabulary_labels,
 )
 from openfsar.methods.fusion import FusedMethod, RefinedFeatures
 from openfsar.methods.matching import MatcherName, make_matcher
@@ -153,15 +154,8 @@ class Hyrsm(FusedMethod):
         self, classifier: nn.Linear, episode: Episode, support: FrameFeatures, query: FrameFeatures
     ) -> Float[Tensor, ""]:
         """Cross entropy of every frame among the training classes."""
-        names = episode.vocabulary
-        if not set(episode.classes) <= set(names) or len(names) > classifier.out_features:
-            raise ValueError(
-                f"option classes={classifier.out_features} needs episodes whose vocabulary holds their "
-                f"classes and at most that many, got {len(names)} names; give Episode the names of all "
-                "training classes as vocabulary, always in the same order, or set classes=0"
-            )
-        numbers = torch.tensor([names.index(name) for name in episode.classes], device=query.frames.device)
-        roles = ((support, episode.support_labels), (query, episode.query_labels))
-        frames = torch.cat([features.frames.flatten(0, 1) for features, _ in roles])
-        labels = torch.cat([numbers[own].repeat_interleave(f.frames.shape[1]) for f, own in roles])
-        return cross_entropy(classifier(frames), labels)
+        labels = vocabulary_labels(episode, classifier.out_features)
+        every = list(zip((support.frames, query.frames), labels, strict=True))
+        frames = torch.cat([frames.flatten(0, 1) for frames, _ in every])
+        each = torch.cat([own.repeat_interleave(frames.shape[1]) for frames, own in every])
+        return cross_entropy(classifier(frames), each)

@@ -58,10 +58,21 @@ class Unordered(Matcher):
 
 
 class Hybrid(Matcher):
-    """GgHM's: frames and ordered pairs of frames, each to its nearest of the other video, both ways."""
+    """GgHM's: frames and ordered pairs of frames, each to its nearest of the other video, both ways.
+
+    Args:
+        alpha: Share of the pairs, 0..1; at either end the other part is not computed.
+    """
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"option {alpha=} must lie in 0..1: the share of pairs of frames")
+        self.alpha = alpha
 
     def forward(self, query: Float[Tensor, "*e Q T D"], task: Task) -> Float[Tensor, "*e Q N"]:
-        return merge_shots(hybrid(query, task.exemplars.frames), task.labels, task.way)
+        distances = hybrid(query, task.exemplars.frames, alpha=self.alpha)
+        return merge_shots(distances, task.labels, task.way)
 
 
 class Changes(Matcher):
@@ -104,7 +115,13 @@ class Tuples(Matcher):
 
 
 def make_matcher(
-    name: MatcherName, width: int, *, smoothing: float = 0.1, eps: float = 0.0, centre: bool = False
+    name: MatcherName,
+    width: int,
+    *,
+    smoothing: float = 0.1,
+    eps: float = 0.0,
+    alpha: float = 0.5,
+    centre: bool = False,
 ) -> Matcher:
     """The matcher of that name for features of that width; what a matcher does not use it does not read.
 
@@ -117,7 +134,7 @@ def make_matcher(
         "otam": lambda: Ordered(smoothing, eps),
         "bi-mhm": lambda: Unordered(eps),
         "trx": lambda: Tuples(width),
-        "hybrid": Hybrid,
+        "hybrid": lambda: Hybrid(alpha),
         "pooled": lambda: Pooled(eps),
     }
     if name not in makers:

@@ -15,11 +15,15 @@ from openfsar.methods.base import FewShotMethod, MethodSpec
 from openfsar.methods.bi_mhm import BiMHM
 from openfsar.methods.clip_fsar import ClipFsar
 from openfsar.methods.fusion import FusedMethod
+from openfsar.methods.gghm import Gghm
 from openfsar.methods.hyrsm import Hyrsm
 from openfsar.methods.m2_clip import M2Clip
 from openfsar.methods.ma_fsar import MaFsar
+from openfsar.methods.molo import Molo
 from openfsar.methods.otam import Otam
 from openfsar.methods.protonet import ProtoNet
+from openfsar.methods.sloshnet import SloshNet
+from openfsar.methods.strm import Strm
 from openfsar.methods.trx import Trx
 from openfsar.methods.zero_shot import ZeroShot
 
@@ -34,6 +38,10 @@ METHODS: dict[str, type[FewShotMethod]] = {
     "ma-fsar": MaFsar,
     "actionclip": ActionClip,
     "m2-clip": M2Clip,
+    "gghm": Gghm,
+    "sloshnet": SloshNet,
+    "strm": Strm,
+    "molo": Molo,
 }
 
 ALIASES = {"ma-clip": ("ma-fsar", "ma-clip")}
