@@ -20,11 +20,14 @@ install: $(VENV)/.installed  ## create .venv with everything
 demo: install  ## the whole story on toy videos in a few minutes; ends with demo/report.html
 	$(BIN)/openfsar demo --out demo
 
+# Most tests are small: one thread in each of several processes beats all threads in one.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+
 test: lint  ## format, lint, types, then every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 unit: install  ## the quick tests only
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: install  ## ruff and pyright
 	$(BIN)/ruff format --check .

@@ -29,7 +29,7 @@ from openfsar.data.files import clear_partial, whole_file
 from openfsar.encoders.geometry import EncoderError
 from openfsar.encoders.trainable import count_parameters, trainable_parameters
 from openfsar.encoders.visual import VisualEncoder
-from openfsar.encoders.weights import KNOWN
+from openfsar.encoders.weights import BUNDLED, KNOWN
 from openfsar.methods.base import FewShotMethod, MethodSpec
 from openfsar.methods.released import load_released
 from openfsar.methods.zoo import build, create
@@ -178,7 +178,7 @@ def _check_fit(method: FewShotMethod, tensors: Mapping[str, Tensor], record: _Re
 
 def _lasting(encoder: str) -> str:
     """A local path must still mean the same from another working folder."""
-    local = encoder not in KNOWN and encoder != "toyclip" and Path(encoder).exists()
+    local = encoder not in KNOWN and encoder not in BUNDLED and Path(encoder).exists()
     return str(Path(encoder).resolve()) if local else encoder
 
 

@@ -135,7 +135,7 @@ def test_ls_lists_what_there_is(
     monkeypatch.chdir(tmp_path)
     assert main(["ls"]) == 0
     out = capsys.readouterr().out
-    for word in ("otam", "bi-mhm", "toyclip", "clip-vit-b-16", "toy-scene", "recipes/otam/toy-motion.yaml"):
+    for word in ("gghm", "toyclip", "toyresnet", "resnet-50", "toy-scene", "recipes/otam/toy-motion.yaml"):
         assert word in out
     assert "runs/otam-toy-motion" in out
 

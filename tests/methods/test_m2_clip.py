@@ -288,7 +288,7 @@ def test_examples_are_compared_with_class_means_at_clip_s_scale() -> None:
         ({"ted_before_attention": [-1], "ted_before_mlp": "none"}, {"vision.blocks.1.before"}),
         ({"tune": "none"}, set()),
     ],
-    ids=str,
+    ids=["default", "clean", "last block alone", "frozen"],
 )
 def test_adapters_stand_where_the_options_say_and_nothing_else_moves(options: dict, parts: set) -> None:
     if "ted_before_attention" in options:

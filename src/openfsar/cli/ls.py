@@ -18,14 +18,14 @@ def ls() -> None:
     Example:
         openfsar ls
     """
-    from openfsar.encoders.weights import KNOWN
+    from openfsar.encoders.weights import BUNDLED, KNOWN
     from openfsar.methods.zoo import ALIASES, METHODS
     from openfsar.toy.dataset import TOY_SETS
 
     console = Console()
     presets = {name: f"{method} with preset {preset!r}" for name, (method, preset) in ALIASES.items()}
     _show(console, "methods", {name: _first_line(kind) for name, kind in METHODS.items()} | presets)
-    _show(console, "encoders", _encoders(KNOWN))
+    _show(console, "encoders", _encoders(BUNDLED, KNOWN))
     counts = {
         kind: {split: len(names) for split, names in toy.classes.items()} for kind, toy in TOY_SETS.items()
     }
@@ -41,14 +41,17 @@ def ls() -> None:
     _show(console, "runs", {str(path): "" for path in sorted(Path("runs").glob("*")) if path.is_dir()})
 
 
-def _encoders(known: "Mapping[str, Checkpoint]") -> dict[str, str]:
+def _encoders(bundled: "Mapping[str, str]", known: "Mapping[str, Checkpoint]") -> dict[str, str]:
     """What can follow --encoder, and where its weights come from."""
     hub = {name: f"{entry.hub} ({entry.licence})" for name, entry in known.items() if entry.hub}
-    toy = {"toyclip": "ships with openfsar; for the toy data sets and for trying things out"}
+    toy = dict.fromkeys(bundled, "ships with openfsar; for the toy data sets and for trying things out")
     return (
         toy
         | hub
-        | {"FOLDER, FILE.pt or OWNER/NAME": "CLIP or SigLIP in the layout of Hugging Face, open_clip, OpenAI"}
+        | {
+            "FOLDER, FILE or OWNER/NAME": "CLIP or SigLIP in the layout of Hugging Face, open_clip, OpenAI; "
+            "ResNets in that of Hugging Face, torchvision"
+        }
     )
 
 
