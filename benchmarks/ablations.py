@@ -22,6 +22,7 @@ from rich.progress import track
 from rich.table import Table
 
 from openfsar.cli.heap import keep_freed_memory
+from openfsar.encoders.trainable import trainable_parameters
 from openfsar.engine.evaluate import Result, evaluate
 from openfsar.engine.open import make_method, open_manifest, open_videos
 from openfsar.engine.recipe import Recipe, load_recipe
@@ -113,6 +114,9 @@ def run(job: Job, episodes: int) -> Result:
     keep_freed_memory()
     recipe = job.recipe
     method = make_method(recipe, open_manifest(recipe))
+    names = trainable_parameters(method)
+    parts = {p: x for p, x in recipe.lr_factors.items() if any(name.startswith(p) for name in names)}
+    recipe = replace(recipe, lr_factors=parts)  # those of the parts that this row has
     training, rest, unseen = (open_videos(recipe, method, split) for split in ("train", "val", "test"))
     few = rest.subset(rest.classes[: recipe.eval_way])  # nothing is selected: just what the loop asks for
     fit(method, recipe, training, few, job.folder, progress=False)

@@ -13,7 +13,7 @@ edges a have two channels, alike and unlike, which sum to 1. Layer by layer:
                                         channels of an edge divided by their sum
 
 What is read are the alike edges among the classes and one query at a time: ``N + 1`` rows and columns, the
-query last. As labels say that the classes differ, those between two classes stay at zero.
+query last. As labels say that the classes differ, those between two classes stay near zero.
 
 Queries may share one graph (the paper's wiring: a score then depends on the other queries of the episode), or
 have one each.
