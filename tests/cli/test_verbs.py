@@ -141,6 +141,7 @@ def test_ls_lists_what_there_is(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_demo_tells_its_story_in_place_of_an_older_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
