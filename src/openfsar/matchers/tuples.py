@@ -72,9 +72,7 @@ class TupleAttention(nn.Module):
         return torch.stack(distances).mean(0)
 
     def _positioned(self, frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "*b _ D"]:
-        missing = self.least - frames.shape[-2]
-        if missing > 0:
-            frames = torch.cat([frames, frames[..., -1:, :].expand(*frames.shape[:-2], missing, -1)], -2)
+        frames = held(frames, self.least)
         values = frames.to(torch.promote_types(frames.dtype, torch.float32))
         return self.dropout(values + POSITION_WEIGHT * sinusoids(values))
 
@@ -145,6 +143,14 @@ def _by_class(
     chosen = videos.flatten(-2).take_along_dim(order.flatten(-2)[..., None], -2)
     padded = chosen.unflatten(-1, videos.shape[-2:]).unflatten(-3, (way, shots))
     return padded, members.gather(-1, order)
+
+
+def held(frames: Float[Tensor, "*b T D"], least: int) -> Float[Tensor, "*b _ D"]:
+    """A video of fewer than ``least`` frames with its last one repeated."""
+    missing = least - frames.shape[-2]
+    if missing <= 0:
+        return frames
+    return torch.cat([frames, frames[..., -1:, :].expand(*frames.shape[:-2], missing, -1)], -2)
 
 
 def sinusoids(frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "T D"]:

@@ -33,6 +33,7 @@ from torch.nn import functional as F
 
 from openfsar.encoders.visual import VisualEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
+from openfsar.matchers.tuples import held
 from openfsar.methods.episodic import Scale, Tune, classification, episode_only, one_of
 from openfsar.methods.matching import Changes, Tuples, changes
 from openfsar.methods.spatial import SpatialMethod
@@ -187,9 +188,7 @@ class NearestTuple(nn.Module):
 
     def _held(self, frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "*b _ D"]:
         """Some dropped; a video too short for a tuple holds its last frame, as in ``TupleAttention``."""
-        missing = self.least - frames.shape[-2]
-        if missing > 0:
-            frames = torch.cat([frames, frames[..., -1:, :].expand(*frames.shape[:-2], missing, -1)], -2)
+        frames = held(frames, self.least)
         return self.dropout(frames.to(torch.promote_types(frames.dtype, torch.float32)))
 
 
