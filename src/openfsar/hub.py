@@ -110,7 +110,7 @@ def load(source: str | Path, *, encoder: str | VisualEncoder | None = None) -> F
     """
     if Path(source).is_file():
         return _released(Path(source), encoder)
-    folder = _locate(source)
+    folder = locate(source)
     record = _read_record(folder)
     spec = MethodSpec(**record.spec)
     try:
@@ -201,7 +201,12 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _locate(source: str | Path) -> Path:
+def locate(source: str | Path) -> Path:
+    """The folder of that name, or a copy of the model of that hub name.
+
+    Raises:
+        HubError: There is neither, or no way to the hub.
+    """
     folder = Path(source)
     if folder.is_dir():
         return folder

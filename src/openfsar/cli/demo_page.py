@@ -139,7 +139,7 @@ def _alignments(story: Story) -> list[Alignment]:
     ]
     with torch.no_grad():
         queries = method.encode(torch.stack(clips).to(method.encoder.mean.device)).frames.cpu()
-    tables = frame_distances(changes(queries), changes(classifier.features_.frames))
+    tables = frame_distances(changes(queries), changes(classifier.examples_.features.frames))
     nearest = otam(tables).argmin(-1).tolist()
     return [
         Alignment(

@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from openfsar.encoders.adapters import JointSpaceTime, PatchShift, TemporalPosition
@@ -40,6 +40,7 @@ from openfsar.encoders.towers import VisionTower
 from openfsar.encoders.trainable import freeze, unfreeze
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
 from openfsar.matchers import frame_distances
+from openfsar.methods.base import FrameFirst
 from openfsar.methods.episodic import distinct, labelled, one_of, prototype_task, share_of
 from openfsar.methods.fusion import FusedMethod
 from openfsar.methods.matching import MatcherName, make_matcher
@@ -48,7 +49,7 @@ from openfsar.prototypes import class_means
 from openfsar.temporal.heads import HeadName, make_head
 
 
-class ActionClip(FusedMethod):
+class ActionClip(FusedMethod, FrameFirst):
     """CLIP tuned end to end to match videos with sentences, and a small network over frames behind it.
 
     Args:
@@ -112,7 +113,8 @@ class ActionClip(FusedMethod):
         self.sharpness, self.test_scale = sharpness, test_scale
         self.text_share = share_of("text_share", text_share)
         self.encoder, self.tune = encoder, one_of("tune", tune, "full", "visual", "none")
-        if one_of("tower", tower, "plain", "shift", "joint") != "plain":
+        self.tower = one_of("tower", tower, "plain", "shift", "joint")
+        if tower != "plain":
             self._adapt(tower, 8 if positions is None else positions)
         freeze(encoder)
         if tune == "full":
@@ -139,20 +141,22 @@ class ActionClip(FusedMethod):
         if kind == "joint":
             tower.blocks[0].before = TemporalPosition(positions, tower.width, patches_only=True)
 
-    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+    def read(self, names: Sequence[str], templates: Sequence[str] | None = None) -> Float[Tensor, "N D"]:
         """One row per name: the unit features of its K sentences side by side, or their mean."""
         if self.ensemble == "embeddings":
-            return self.clip.text(distinct(names), self.templates)
-        return self._sentences(distinct(names)).flatten(1)
+            return self.clip.text(distinct(names), templates or self.templates)
+        return self._sentences(distinct(names), templates or self.templates).flatten(1)
 
-    def _sentences(self, names: Sequence[str]) -> Float[Tensor, "N X D"]:
+    def _sentences(self, names: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "N X D"]:
         """Each name in each template on its own, kept by the encoder."""
-        return torch.stack([self.clip.text(names, (template,)) for template in self.templates], 1)
+        return torch.stack([self.clip.text(names, (template,)) for template in templates], 1)
 
-    def encode(
-        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> FrameFeatures:
-        return FrameFeatures(self.head(self.encoder.frames(clips)))
+    @property
+    def frames_first(self) -> bool:
+        return self.tower == "plain"
+
+    def refine(self, raw: Float[Tensor, "B T D"]) -> FrameFeatures:
+        return FrameFeatures(self.head(raw))
 
     def prepare(self, support: SupportSet) -> Task:
         return prototype_task(class_means(support.features.frames, support.labels, support.way), support)
@@ -201,5 +205,5 @@ class ActionClip(FusedMethod):
             return self.clip.sentences([fill([names[n]], [self.templates[k]])[0] for n, k in pairs])
         present, place = labels.unique(return_inverse=True)
         shown: list[int] = present.tolist()
-        known = self._sentences([names[n] for n in shown])
+        known = self._sentences([names[n] for n in shown], self.templates)
         return known[place, draw.to(place.device)]

@@ -79,6 +79,12 @@ class FewShotMethod(nn.Module, ABC):
     def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
         """Named scalars of one training batch: ``loss`` is the sum to minimise, other keys are reported."""
 
+    @property
+    def frames_first(self) -> bool:
+        """Whether the encoder sees each frame alone, so that frames that videos share need no second look:
+        see ``FrameFirst``."""
+        return False
+
     def recompute_activations(self, enabled: bool = True) -> None:
         """Trade time for memory in training: keep the inputs of large parts alone, and compute them again."""
         self.encoder.vision.checkpoint_blocks(enabled)
@@ -106,3 +112,24 @@ class FewShotMethod(nn.Module, ABC):
     def logits(self, episode: Episode) -> Float[Tensor, "Q N"]:
         """``embed`` and ``score`` in one call."""
         return self.score(*self.embed(episode))
+
+
+class FrameFirst(FewShotMethod):
+    """A method whose heavy part sees each frame alone: ``encode`` is ``refine`` of the encoder's frames.
+
+    Overlapping windows of one video then share the frames of the encoder, and differ in ``refine`` alone.
+    """
+
+    @property
+    def frames_first(self) -> bool:
+        return True
+
+    @abstractmethod
+    def refine(self, raw: Float[Tensor, "B T D"]) -> FrameFeatures:
+        """What becomes of the encoder's frames once they stand together as a video; light."""
+
+    @final
+    def encode(
+        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
+    ) -> FrameFeatures:
+        return self.refine(self.encoder.frames(clips))

@@ -26,13 +26,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from openfsar.encoders.adapters import add_lora
 from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.prompts import TEMPLATES
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
+from openfsar.methods.base import FrameFirst
 from openfsar.methods.episodic import (
     Scale,
     classification,
@@ -50,7 +51,7 @@ from openfsar.prototypes import class_means
 from openfsar.temporal.transformer import TemporalBlock
 
 
-class ClipFsar(FusedMethod):
+class ClipFsar(FusedMethod, FrameFirst):
     """A tuned CLIP, a text token among the frames of every example, and ordered matching.
 
     Args:
@@ -111,17 +112,14 @@ class ClipFsar(FusedMethod):
         if tune == "lora":
             add_lora(encoder.vision, rank)
 
-    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
-        return self.clip.text(distinct(names), self.templates, unit=False)
+    def read(self, names: Sequence[str], templates: Sequence[str] | None = None) -> Float[Tensor, "N D"]:
+        return self.clip.text(distinct(names), templates or self.templates, unit=False)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
         """Whatever the share: prototypes read the names in any case."""
         return self.read(names)
 
-    def encode(
-        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> RefinedFeatures:
-        raw = self.encoder.frames(clips)
+    def refine(self, raw: Float[Tensor, "B T D"]) -> RefinedFeatures:
         return RefinedFeatures(self.temporal(raw), raw)
 
     def prepare(self, support: SupportSet) -> Task:

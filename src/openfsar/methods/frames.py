@@ -2,11 +2,12 @@
 
 from typing import Literal
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from openfsar.encoders.visual import VisualEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
+from openfsar.methods.base import FrameFirst
 from openfsar.methods.episodic import (
     Scale,
     Tune,
@@ -25,7 +26,7 @@ Merge = Literal["distance", "prototype"]
 """With several shots: average the distances to the examples, or the examples, frame by frame."""
 
 
-class FrameMethod(FusedMethod):
+class FrameMethod(FusedMethod, FrameFirst):
     """A tower, a matcher on its frames, and a factor: ``logits = -scale * distance``.
 
     Subclasses choose the matcher and say which options people have.
@@ -49,10 +50,8 @@ class FrameMethod(FusedMethod):
         self.scale = Scale(scale, learn=learn_scale)
         self.text_share = share_of("text_share", text_share)
 
-    def encode(
-        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> FrameFeatures:
-        return FrameFeatures(self.encoder.frames(clips))
+    def refine(self, raw: Float[Tensor, "B T D"]) -> FrameFeatures:
+        return FrameFeatures(raw)
 
     def prepare(self, support: SupportSet) -> Task:
         if self.merge == "distance":

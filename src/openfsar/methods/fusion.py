@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from openfsar.encoders.clip import ClipEncoder
+from openfsar.encoders.prompts import TEMPLATES
 from openfsar.episode import FrameFeatures, Task
 from openfsar.matchers import frame_distances
 from openfsar.methods.base import FewShotMethod
@@ -37,16 +38,27 @@ class RefinedFeatures(FrameFeatures):
 class NamingMethod(FewShotMethod):
     """A method that can name a video by words, without any example."""
 
+    templates: Sequence[str] = TEMPLATES["photo"]
+    """What class names are put into."""
+
     closed_set: ClassVar[bool] = False
     """Whether an option ``classes`` takes the names of the training classes; training fills it in."""
 
-    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+    def read(self, names: Sequence[str], templates: Sequence[str] | None = None) -> Float[Tensor, "N D"]:
         """Text features of class names: one row per name, as wide as ``named`` wants it.
+
+        Args:
+            templates: In place of the method's own, see encoders/prompts.py.
 
         Raises:
             ValueError: Two names are equal.
         """
-        return self.clip.text(distinct(names))
+        return self.clip.text(distinct(names), templates or self.templates)
+
+    @property
+    def reads_names(self) -> bool:
+        """Whether ``read`` can be called: some encoders know no words, and some options forbid it."""
+        return isinstance(self.encoder, ClipEncoder)
 
     @property
     def clip(self) -> ClipEncoder:

@@ -25,11 +25,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from openfsar.encoders.visual import VisualEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
+from openfsar.methods.base import FrameFirst
 from openfsar.methods.episodic import (
     Scale,
     Tune,
@@ -49,7 +50,7 @@ from openfsar.temporal.positions import PositionEncoding
 from openfsar.temporal.relation import FrameRelation, TaskRelation
 
 
-class Hyrsm(FusedMethod):
+class Hyrsm(FusedMethod, FrameFirst):
     """Hybrid relations of frames and of videos, and matching of frames as sets.
 
     Args:
@@ -114,10 +115,7 @@ class Hyrsm(FusedMethod):
         self.aux_weight = aux_weight
         self.text_share = share_of("text_share", text_share)
 
-    def encode(
-        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> RefinedFeatures:
-        raw = self.encoder.frames(clips)
+    def refine(self, raw: Float[Tensor, "B T D"]) -> RefinedFeatures:
         return RefinedFeatures(self.inside(self.positions(raw)), raw)
 
     def prepare(self, support: SupportSet) -> Task:

@@ -207,9 +207,6 @@ class M2Clip(FusedMethod):
         self.inference = self._possible(inference)
         self.spec = replace(self.spec, options={**self.spec.options, "inference": inference})
 
-    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
-        return self.clip.text(distinct(names), TEMPLATE)
-
     def encode(
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
     ) -> ClassTokenFeatures:

@@ -162,10 +162,14 @@ class MaFsar(FusedMethod):
         if positions:
             tower.blocks[0].before = TemporalPosition(positions, width)
 
-    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
+    def read(self, names: Sequence[str], templates: Sequence[str] | None = None) -> Float[Tensor, "N D"]:
         if not self.names:
             raise ValueError("option names=False never reads a class name; build the method with names=True")
-        return self.clip.text(distinct(names), self.templates, unit=False)
+        return self.clip.text(distinct(names), templates or self.templates, unit=False)
+
+    @property
+    def reads_names(self) -> bool:
+        return self.names and super().reads_names
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"] | None:
         return self.read(names) if self.names else None

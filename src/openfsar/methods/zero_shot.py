@@ -12,17 +12,18 @@ does not do) is cross entropy over the names with the text tower and the scale f
 
 from collections.abc import Sequence
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.prompts import TEMPLATES
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
+from openfsar.methods.base import FrameFirst
 from openfsar.methods.episodic import Tune, classification, one_of, tuned
 from openfsar.methods.fusion import NamingMethod
 
 
-class ZeroShot(NamingMethod):
+class ZeroShot(NamingMethod, FrameFirst):
     """Names actions by their words alone, without any example.
 
     Args:
@@ -36,16 +37,14 @@ class ZeroShot(NamingMethod):
         self.encoder = tuned(encoder, tune)
         self.templates = TEMPLATES[one_of("prompt", prompt, *TEMPLATES)]
 
-    def read(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
-        return self.clip.text(names, self.templates)
+    def read(self, names: Sequence[str], templates: Sequence[str] | None = None) -> Float[Tensor, "N D"]:
+        return self.clip.text(names, templates or self.templates)
 
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"]:
         return self.read(names)
 
-    def encode(
-        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> FrameFeatures:
-        return FrameFeatures(self.encoder.frames(clips))
+    def refine(self, raw: Float[Tensor, "B T D"]) -> FrameFeatures:
+        return FrameFeatures(raw)
 
     def prepare(self, support: SupportSet) -> Task:
         """Keeps the names.

@@ -8,7 +8,7 @@ matrix, A random and B zero at first:
 What slots cannot do: a slot adds a module beside attention or MLP, LoRA changes the matrices inside them.
 """
 
-from typing import cast
+from typing import Any, cast
 
 from torch import nn
 
@@ -51,3 +51,13 @@ def add_lora(tower: nn.Module, rank: int) -> None:
         del tower.peft_config  # else peft would put the new ones on top
     freeze(tower)
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=_TARGETS), tower)
+
+
+def merge_lora(tower: nn.Module) -> None:
+    """Add the changes to the matrices and take the layers away: the stock tower with other weights."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in [(n, m) for n, m in tower.named_modules() if isinstance(m, LoraLayer)]:
+        cast(Any, module).merge()
+        tower.set_submodule(name, cast(nn.Module, module.get_base_layer()))
+    del tower.peft_config

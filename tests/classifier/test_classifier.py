@@ -1,64 +1,17 @@
 """The classifier keeps scikit-learn's manners, looks at every video once, and survives a trip to disk."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from colours import COLOURS, ColourMethod, clip
 
 from openfsar import hub
 from openfsar.classifier import FewShotVideoClassifier, ModelFolderError, NotFittedError
-from openfsar.episode import Clip, ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.methods.base import FewShotMethod
+from openfsar.episode import Clip
 from openfsar.methods.zoo import METHODS, create
 from openfsar.video import VideoError, write_video
-
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
-
-
-class ColourMethod(FewShotMethod):
-    """Names videos by their mean colour; counts what it encodes."""
-
-    def __init__(self, *, support_reads_text: bool = False) -> None:
-        super().__init__()
-        self.encoder = SimpleNamespace(image_size=16)
-        self.scale = nn.Parameter(torch.ones(()))
-        self.support_reads_text = support_reads_text  # type: ignore[misc]
-        self.batches: list[int] = []
-        self.named: list[tuple[str, ...]] = []
-        self.texts: list[Tensor | None] = []
-
-    def text(self, names: Sequence[str]) -> Float[Tensor, "N D"] | None:
-        self.named.append(tuple(names))
-        return torch.arange(3.0 * len(names)).view(len(names), 3)
-
-    def encode(
-        self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
-    ) -> FrameFeatures:
-        self.batches.append(len(clips))
-        self.texts.append(text)
-        return FrameFeatures(clips.float().mean((-1, -2)) / 255)
-
-    def prepare(self, support: SupportSet) -> Task:
-        member = nn.functional.one_hot(support.labels, support.way).float()
-        means = torch.einsum("sn,std->ntd", member / member.sum(0), support.features.frames)
-        return Task(FrameFeatures(means), torch.arange(support.way), support.way, support.text)
-
-    def score(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
-        return -10 * torch.cdist(query.frames.mean(-2), task.exemplars.frames.mean(-2))
-
-    def losses(self, batch: Episode | ClipBatch) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-
-def clip(name: str, seed: int, length: int = 10) -> Clip:
-    noise = torch.randint(-20, 20, (length, 3, 24, 32), generator=torch.Generator().manual_seed(seed))
-    pixels = torch.tensor(COLOURS[name]).view(3, 1, 1) + noise
-    return Clip(pixels.clamp(0, 255).to(torch.uint8), torch.arange(length) / 10)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +93,8 @@ def test_class_names_reach_methods_that_read_them() -> None:
         FewShotVideoClassifier(method, frames=4, batch=2).fit(videos, names)
         assert set(method.named) == {("blue", "red")}
     of_blue, of_red = [0.0, 1.0, 2.0], [3.0, 4.0, 5.0]
-    assert [None if t is None else t.tolist() for t in reader.texts] == [[of_red, of_blue], [of_red]]
+    asked = [None if t is None else t.tolist() for t in reader.texts]
+    assert asked == [[of_red, of_blue], None, [of_red], None]  # as support and as query
     assert other.texts == [None, None]
 
 
@@ -241,7 +195,8 @@ def test_a_saved_classifier_comes_back_the_same(name: str, tmp_path: Path) -> No
     assert loaded.classes_.tolist() == fitted.classes_.tolist()
     assert (loaded.frames, loaded.temperature, loaded.resize) == (4, 0.5, "squash")
     np.testing.assert_array_equal(loaded.decision_function(query), fitted.decision_function(query))
-    again = FewShotVideoClassifier(hub.load(folder), frames=4, resize="squash").fit(support, names)
+    again = FewShotVideoClassifier(hub.load(folder), frames=4, temperature=0.5, resize="squash")
+    again.fit(support, names)
     np.testing.assert_array_equal(again.decision_function(query), fitted.decision_function(query))
 
 

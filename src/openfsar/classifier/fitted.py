@@ -1,0 +1,115 @@
+"""A method and examples, ready to answer: what ``fit`` makes, and every new example makes anew."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from openfsar.classifier.calibration import (
+    Calibration,
+    calibrate,
+    compare,
+    familiarity,
+    fused,
+    read_prompts,
+)
+from openfsar.classifier.examples import Examples
+from openfsar.episode import FrameFeatures, SupportSet, Task
+from openfsar.methods.base import FewShotMethod
+from openfsar.methods.fusion import FusedMethod
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user decided; None is chosen from the examples. See ``FewShotVideoClassifier``."""
+
+    text_share: float | None = None
+    prompt: str | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of some videos, on the CPU."""
+
+    fused: Float[Tensor, "Q N"]
+    """From examples and names, by the method's rule; higher is nearer."""
+    compared: Float[Tensor, "Q N"]
+    """From the examples alone."""
+
+    @classmethod
+    def cat(cls, parts: "list[Scores]") -> "Scores":
+        return cls(torch.cat([p.fused for p in parts]), torch.cat([p.compared for p in parts]))
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Everything an answer needs but the video."""
+
+    method: FewShotMethod
+    classes: Shaped[np.ndarray, " N"]
+    """The labels, sorted."""
+    task: Task
+    text: Float[Tensor, "N D"] | None
+    """The names, where they count in the score."""
+    calibration: Calibration
+
+    @torch.no_grad()
+    def scores(self, features: FrameFeatures) -> Scores:
+        """Of videos that ``method.encode`` has encoded, on the method's device."""
+        compared, named = compare(self.method, features, self.task), None
+        if self.text is not None:
+            assert isinstance(self.method, FusedMethod)  # no other method has a share for them
+            named = self.method.named(features, self.text)
+        both = fused(self.method, compared, named, self.calibration.text_share)
+        return Scores(both.float().cpu(), compared.float().cpu())
+
+    def probabilities(self, scores: Scores, temperature: float | None = None) -> Float[np.ndarray, "Q N"]:
+        """In the order of ``classes``; calibrated unless another temperature is given."""
+        heat = self.calibration.temperature if temperature is None else temperature
+        return (scores.fused / heat).softmax(-1).numpy()
+
+    def known(self, scores: Scores, reject: float | str | None) -> Bool[np.ndarray, " Q"]:
+        """False where a video is none of the classes; see ``Calibration.threshold``."""
+        return (familiarity(scores.compared) >= self.calibration.threshold(reject)).numpy()
+
+    def nearest(self, scores: Scores) -> Shaped[np.ndarray, " Q"]:
+        """The label of the highest score."""
+        return self.classes[scores.fused.argmax(-1).numpy()]
+
+
+@torch.no_grad()
+def fit_examples(
+    method: FewShotMethod,
+    examples: Examples,
+    wishes: Wishes,
+    *,
+    background: FrameFeatures | None = None,
+    calibration: Calibration | None = None,
+) -> Fitted:
+    """Learn from examples of two classes or more, without looking at a video again.
+
+    Args:
+        background: Videos of none of the classes.
+        calibration: Of these examples, where it is known already.
+
+    Raises:
+        ValueError: A wish the method cannot grant.
+    """
+    device, classes = next(method.parameters()).device, examples.classes
+    names = classes.tolist()
+    text = method.text(names)
+    task = method.prepare(SupportSet(examples.features, examples.labels, len(names), text).to(device))
+    if calibration is None:
+        texts = read_prompts(method, names, text_share=wishes.text_share, prompt=wishes.prompt)
+        calibration = calibrate(
+            method, examples, texts, text, text_share=wishes.text_share, temperature=wishes.temperature
+        )
+        if background is not None:
+            found = familiarity(compare(method, background.to(device), task).float().cpu())
+            calibration = replace(calibration, background=tuple(sorted(found.tolist())))
+    share, prompt = calibration.text_share, calibration.prompt
+    own = read_prompts(method, names, text_share=share, prompt=prompt)
+    return Fitted(method, classes, task, own.get(prompt), calibration)
