@@ -1,8 +1,9 @@
 """Name your own actions from a handful of examples: ``fit`` on labelled videos, ``predict`` new ones."""
 
+from openfsar.classifier.answers import NONE, Judged, Labelled, NotFittedError
 from openfsar.classifier.calibration import Calibration
 from openfsar.classifier.encode import Video
-from openfsar.classifier.estimator import NONE, FewShotVideoClassifier, Judged, Labelled, NotFittedError
+from openfsar.classifier.estimator import FewShotVideoClassifier
 from openfsar.classifier.examples import Examples
 from openfsar.classifier.explanation import Explanation
 from openfsar.classifier.storage import ModelFolderError

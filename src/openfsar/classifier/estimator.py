@@ -6,63 +6,32 @@
 Every video is decoded and encoded once, in small batches; another example or class costs its own videos.
 """
 
-import inspect
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from openfsar import hub
 from openfsar.classifier import storage
+from openfsar.classifier.answers import NONE, Judged, Labelled, NotFittedError
 from openfsar.classifier.calibration import Calibration
 from openfsar.classifier.encode import Encoded, Resize, Video, encode_videos, film_strip, read_clip
 from openfsar.classifier.examples import Examples
 from openfsar.classifier.explanation import Explanation, nearest_example
 from openfsar.classifier.fitted import Fitted, Scores, Wishes, fit_examples
 from openfsar.classifier.inputs import find_method, listed, pairs, raise_first
+from openfsar.classifier.parameters import Parameters
 from openfsar.classifier.tune import Tuned, tune_on
 from openfsar.episode import Clip, FrameFeatures
 from openfsar.methods.base import FewShotMethod
-from openfsar.video import VideoError
-
-NONE = "none of these"
-"""The label of a video that is rejected."""
 
 
-class NotFittedError(ValueError, AttributeError):
-    """The classifier was asked to predict before it knew two classes."""
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The answer for one video, or the reason why there is none."""
-
-    video: Video
-    label: str | None
-    """The nearest class, ``NONE`` where it is none of these; None where the video could not be read."""
-    probabilities: Float[np.ndarray, " N"] | None
-    """In the order of ``classes_``; None where the video could not be read."""
-    error: VideoError | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """What is thought of encoded videos."""
-
-    probabilities: Float[np.ndarray, "Q N"]
-    """In the order of ``classes_``; they add up to 1, however strange the video is."""
-    known: Bool[np.ndarray, " Q"]
-    """False where it is none of these."""
-
-
-class FewShotVideoClassifier:
+class FewShotVideoClassifier(Parameters):
     """A few-shot method, its examples and a vocabulary, behind ``fit`` and ``predict``.
 
     Args:
@@ -125,38 +94,6 @@ class FewShotVideoClassifier:
         self.workers = workers
         self.device = device
         self.progress = progress
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments by name."""
-        return {name: getattr(self, name) for name in list(inspect.signature(type(self)).parameters)}
-
-    def set_params(self, **params: Any) -> "FewShotVideoClassifier":
-        """Change constructor arguments; they take effect at the next ``fit`` or ``predict``."""
-        known = self.get_params()
-        for name, value in params.items():
-            if name not in known:
-                near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-                raise ValueError(f"no parameter {name!r}; nearest is {near!r}, all are {', '.join(known)}")
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        defaults = inspect.signature(type(self)).parameters
-        changed = {k: v for k, v in self.get_params().items() if v is not defaults[k].default}
-        if isinstance(self.method, FewShotMethod):
-            changed["method"] = type(self.method).__name__
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
-
-    def __sklearn_tags__(self) -> Any:
-        """What scikit-learn asks of an estimator; called by scikit-learn alone."""
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
-            input_tags=InputTags(two_d_array=False, string=True),
-        )
 
     def fit(
         self,
