@@ -1,7 +1,7 @@
 """The battery every method passes. A new method joins by its line in METHODS; its variants by a line here."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from openfsar import hub
 from openfsar.encoders.tiny import tiny_encoder
 from openfsar.episode import Episode, FrameFeatures, SupportSet
-from openfsar.methods.base import FewShotMethod
+from openfsar.methods.base import FewShotMethod, FrameFirst
 from openfsar.methods.zoo import METHODS, build
 
 NAMES = ("waving", "running", "jumping", "climbing", "falling", "sitting")
@@ -173,6 +173,21 @@ def test_many_tasks_at_once_equal_one_by_one(method: FewShotMethod) -> None:
     for e in range(3):
         task = method.prepare(SupportSet(support[e, 0], labels[e], 3, text))
         close(batched[e, 0], method.score(query[e, 0], task))
+
+
+@torch.no_grad()
+def test_a_method_that_is_frames_first_may_see_every_frame_alone(method: FewShotMethod) -> None:
+    if not isinstance(method, FrameFirst):
+        assert not method.frames_first
+        pytest.skip("it takes more from its encoder than one vector per frame, or adapts it to time or text")
+    video = clips(2, 4, seed=8)
+    alone = method.encoder.frames(video.flatten(0, 1)[:, None])[:, 0].unflatten(0, (2, 4))
+    found, expected = method.refine(alone), method.encode(video)
+    if not method.frames_first:  # an option gave the tower a sense of time
+        assert (found.frames - expected.frames).abs().max() > 1e-6
+        return
+    for field in fields(expected):
+        close(getattr(found, field.name), getattr(expected, field.name))
 
 
 @torch.no_grad()

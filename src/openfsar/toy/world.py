@@ -80,7 +80,8 @@ def _pace(count: int, rng: np.random.Generator) -> Progress:
     return u + bend * u * (1 - u)
 
 
-def _camera(count: int, rng: np.random.Generator) -> Float[np.ndarray, "T 2"]:
+def camera_path(count: int, rng: np.random.Generator) -> Float[np.ndarray, "T 2"]:
+    """Offset of a view that drifts and shakes, in pixels."""
     drift = np.linspace(0, 1, count)[:, None] * rng.uniform(-6, 6, 2)
     return drift + rng.normal(0, rng.uniform(0, 0.8), (count, 2))
 
@@ -126,7 +127,7 @@ def _finish(
         sprites=sprites,
         tracks=tuple(track for _, track in layers),
         actor=next(i for i, sprite in enumerate(sprites) if sprite is actor),
-        camera=_camera(count, rng),
+        camera=camera_path(count, rng),
         noise=rng.uniform(1, 7),
         gain=rng.uniform(0.8, 1.15),
         seed=int(rng.integers(2**62)),

@@ -17,6 +17,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
+from jaxtyping import UInt8
+from torch import Tensor
 
 from openfsar.episode import Clip
 from openfsar.video import images
@@ -182,17 +184,21 @@ def _decode_in_order(stream: VideoStream, index: FrameIndex, canvas: Canvas, sho
 
 
 def _paint(canvas: Canvas, number: int | None, frame: VideoFrame, short_side: int | None) -> None:
-    """A decoded frame as RGB, shrunk and turned upright, onto the canvas; nothing if nobody asked for it."""
-    if number not in canvas.missing or frame.is_corrupt:
-        return
-    check_size(canvas.path, frame.width, frame.height)  # again: a stream may change its size midway
+    """A decoded frame onto the canvas; nothing if nobody asked for it."""
+    if number in canvas.missing and not frame.is_corrupt:
+        canvas.put(number, to_picture(canvas.path, frame, short_side))
+
+
+def to_picture(source: Source, frame: VideoFrame, short_side: int | None) -> UInt8[Tensor, "C H W"]:
+    """A decoded frame as RGB, shrunk and turned upright."""
+    check_size(source, frame.width, frame.height)  # again: a stream may change its size midway
     height, width = shrunk(frame.height, frame.width, short_side)
     rgb = frame.reformat(width=width, height=height, format="rgb24", interpolation=SCALER, threads=1)
     picture = torch.from_numpy(rgb.to_ndarray()).permute(2, 0, 1)
     a, b, c, d = _matrix(frame)
     if abs(c) > abs(a):
         picture, a, d = picture.transpose(1, 2), c, b
-    canvas.put(number, picture.flip([axis for axis, sign in ((1, d), (2, a)) if sign < 0]))
+    return picture.flip([axis for axis, sign in ((1, d), (2, a)) if sign < 0])
 
 
 def _matrix(frame: VideoFrame) -> tuple[int, int, int, int]:

@@ -2,6 +2,8 @@
 
 import os
 import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -42,10 +44,31 @@ def write_video(
     Raises:
         VideoError: no frame is given, or FFmpeg refuses codec, container or path.
     """
-    path = Path(path)
     if len(frames) == 0:
         raise VideoError(path, "no frame was given to write", "give at least one frame")
     height, width = frames.shape[-2:]
+    with video_writer(path, height, width, fps=fps, crf=crf, gop=gop, codec=codec) as write:
+        for array in frames.permute(0, 2, 3, 1).cpu().numpy():
+            write(array)
+
+
+@contextmanager
+def video_writer(
+    path: Source,
+    height: int,
+    width: int,
+    *,
+    fps: int | float = 16.0,
+    crf: int = 20,
+    gop: int = 16,
+    codec: str = "libx264",
+) -> Iterator[Callable[[UInt8[np.ndarray, "H W 3"]], None]]:
+    """What writes one frame after the other, as ``write_video`` does: the file is there when the block ends.
+
+    Raises:
+        VideoError: FFmpeg refuses codec, container or path.
+    """
+    path = Path(path)
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         if av.Codec(codec, "w").type != "video":
@@ -58,10 +81,11 @@ def write_video(
             stream.pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
             stream.thread_count = 1
             _tag_colours(stream)
-            for array in frames.permute(0, 2, 3, 1).cpu().numpy():
-                container.mux(stream.encode(_to_yuv(array, stream)))
+            yield lambda array: container.mux(stream.encode(_to_yuv(array, stream)))
             container.mux(stream.encode(None))
         os.replace(partial, path)
+    except VideoError:  # of a video that is read meanwhile
+        raise
     except (FFmpegError, OSError, ValueError) as error:  # unknown codecs are ValueErrors
         raise VideoError(
             path,

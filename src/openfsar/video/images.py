@@ -28,7 +28,7 @@ def list_images(folder: Path) -> list[Path]:
 def measure(folder: Path) -> tuple[int, int, int]:
     """Number of frames, height and width."""
     files = list_images(folder)
-    _, height, width = _load(files[0], None).shape
+    _, height, width = load(files[0], None).shape
     return len(files), height, width
 
 
@@ -38,11 +38,12 @@ def read(folder: Path, indices: Indices, *, short_side: int | None = None) -> Cl
     wanted = choose(folder, indices, len(files))
     canvas = Canvas(folder, wanted)
     for number in sorted(canvas.missing):
-        canvas.put(number, _load(files[number], short_side))
+        canvas.put(number, load(files[number], short_side))
     return Clip(canvas.frames(), torch.tensor(wanted) / NOMINAL_FPS)
 
 
-def _load(path: Path, short_side: int | None) -> UInt8[Tensor, "C H W"]:
+def load(path: Path, short_side: int | None) -> UInt8[Tensor, "C H W"]:
+    """One image, upright."""
     try:
         with Image.open(path) as image:  # reads the header only
             check_size(path, *image.size)

@@ -8,6 +8,7 @@ frames) the frames are counted by decoding once.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -129,9 +130,9 @@ def index_by_decoding(path: Path, *, threads: int = 1) -> FrameIndex:
         return FrameIndex(times, end, time_base, lost=max(0, stream.frames - len(frames)))
 
 
-def decode_all(stream: VideoStream) -> Iterator[VideoFrame]:
+def decode_all(stream: VideoStream, *, endless: bool = False) -> Iterator[VideoFrame]:
     """Every frame that can be decoded, in display order; packets that cannot be are passed over."""
-    for packet in packets(stream):
+    for packet in packets(stream, endless=endless):
         yield from decode(stream, packet)
     yield from decode(stream, None)
 
@@ -144,10 +145,10 @@ def decode(stream: VideoStream, packet: "Packet[VideoStream] | None") -> list[Vi
         return []
 
 
-def packets(stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
-    """The whole packets, up to the end or to where the file is cut."""
+def packets(stream: VideoStream, *, endless: bool = False) -> "Iterator[Packet[VideoStream]]":
+    """The whole packets, up to the end or to where the file is cut; of an endless stream, any number."""
     demuxer = cast(InputContainer, stream.container).demux(stream)
-    for _ in range(MAX_PACKETS):
+    for _ in repeat(None) if endless else range(MAX_PACKETS):
         try:
             packet = next(demuxer, None)
         except (

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import IOBase
 from pathlib import Path
 
 import av
@@ -12,6 +13,9 @@ from av.video.stream import VideoStream
 
 Source = str | os.PathLike[str]
 """A video file, or a folder of images."""
+
+Pipe = IOBase
+"""Bytes as they come. One without a buffer, such as ``sys.stdin.buffer.raw``, loses no time."""
 
 Indices = Sequence[int] | Callable[[int], Sequence[int]]
 """Frame numbers, or a function that chooses them once it is told how many frames there are."""
@@ -23,8 +27,9 @@ MAX_PACKETS = 4_000_000
 
 # FFmpeg goes by content, not by extension: without this list a playlist or a text file named .mp4 would open,
 # the former with another video's frames.
-_FORMATS = "mov,mp4,avi,matroska,webm,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,ivf"
-_OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+FORMATS = "mov,mp4,avi,matroska,webm,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,ivf"
+_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+_MEND = "it is cut short, damaged, or no video; fetch it again or re-encode it"
 
 
 class VideoError(ValueError):
@@ -81,29 +86,47 @@ def shrunk(height: int, width: int, short_side: int | None) -> tuple[int, int]:
 def open_video(path: Path, *, threads: int = 1) -> Iterator[VideoStream]:
     """The video stream of a file; whatever FFmpeg has to say against the file comes out as ``VideoError``."""
     _check_file(path)
+    with open_stream(path, f"file:{path}", options=_OPTIONS, remedy=_MEND, threads=threads) as stream:
+        yield stream
+
+
+@contextmanager
+def open_stream(
+    source: Source,
+    file: str | Pipe,
+    *,
+    options: dict[str, str],
+    remedy: str,
+    format: str | None = None,
+    timeout: float | None = None,
+    threads: int = 1,
+) -> Iterator[VideoStream]:
+    """The video stream of whatever FFmpeg can open; ``source`` and ``remedy`` are for its errors.
+
+    Args:
+        timeout: Seconds until a source that gives nothing is given up.
+    """
     try:
-        with av.open(f"file:{path}", "r", options=_OPTIONS, metadata_errors="replace") as container:
+        with av.open(
+            file, "r", format=format, options=options, timeout=timeout, metadata_errors="replace"
+        ) as container:
             pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not pictures:
                 kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
                 raise VideoError(
-                    path, f"has no video stream (found: {kinds})", "leave it out of the data set"
+                    source, f"has no video stream (found: {kinds})", "leave it out of the data set"
                 )
             stream = pictures[0]
             if stream.codec_context is None:  # PyAV's stubs do not say so, but it happens
-                raise VideoError(path, "its codec is unknown to this FFmpeg", "re-encode it as H.264")
-            check_size(path, stream.width, stream.height)
+                raise VideoError(source, "its codec is unknown to this FFmpeg", "re-encode it as H.264")
+            check_size(source, stream.width, stream.height)
             stream.thread_count = threads
             stream.thread_type = "SLICE" if threads == 1 else "AUTO"  # type: ignore[assignment]
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             stream.codec_context.open(strict=False)  # before frames are skipped: some decoders ask only now
             yield stream
     except FFmpegError as error:
-        raise VideoError(
-            path,
-            f"cannot be decoded ({error.strerror or error})",
-            "it is cut short, damaged, or no video; fetch it again or re-encode it",
-        ) from error
+        raise VideoError(source, f"cannot be decoded ({error.strerror or error})", remedy) from error
 
 
 def _check_file(path: Path) -> None:
