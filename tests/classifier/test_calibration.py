@@ -106,6 +106,9 @@ def test_given_values_are_kept_and_wrong_ones_refused() -> None:
         fitted(method, prompt="shout")
     with pytest.raises(ValueError, match="text_share=0.5.*ColourMethod.*cannot weigh them"):
         fitted(ColourMethod(), text_share=0.5)
+    for options in ({"text_share": 2.0}, {"temperature": 0.0}):
+        with pytest.raises(ValueError, match="must lie in 0..1|must be positive"):
+            fitted(method, **options)
     for wrong in (1.5, "background"):
         with pytest.raises(ValueError, match="between 0 and 1"):
             fitted(ColourMethod(), reject=wrong)
@@ -155,7 +158,11 @@ def test_the_threshold_keeps_the_promised_share() -> None:
     )  # the 5th of 99: a new one of the same kind is below it 5 in 100 times
     assert found.threshold(0.5) == 50.0
     few = Calibration(0.0, "own", 1.0, 4, 1.0, (1.0, 2.0, 3.0, 4.0))
-    assert few.threshold(0.95) == 1.0  # no better promise can be had from four
+    assert few.threshold(0.8) == 1.0  # one of five
+    # Four cannot tell one of twenty: 2.5 less 1.645 times the spread of a fifth, sqrt(5 / 3) sqrt(5 / 4)
+    assert few.threshold(0.95) == pytest.approx(2.5 - 1.6448536 * (25 / 12) ** 0.5)
+    skewed = Calibration(0.0, "own", 1.0, 4, 1.0, (-9.0, 4.0, 4.0, 4.0))
+    assert skewed.threshold(0.85) == -9.0  # never above what was seen
 
 
 def test_new_videos_of_known_actions_pass_as_often_as_promised() -> None:

@@ -116,11 +116,11 @@ def test_a_bug_says_so_and_the_traceback_comes_on_demand(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli, "parse", lambda table, given: (explode, {}))
-    assert main(["ls"]) == 70
+    assert main(["models"]) == 70
     err = capsys.readouterr().err
     assert "Traceback" not in err and err.count("\n") == 1
     assert "this is a bug in openfsar" in err and "--debug" in err and "wrong planet" in err
-    assert main(["ls", "--debug"]) == 70
+    assert main(["models", "--debug"]) == 70
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -128,7 +128,7 @@ def test_an_interrupted_command_leaves_with_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli, "parse", lambda table, given: (stop, {}))
-    assert main(["ls"]) == 130
+    assert main(["models"]) == 130
     assert capsys.readouterr().err == "error: interrupted\n"
 
 

@@ -126,20 +126,6 @@ def test_a_recipe_is_trained_evaluated_and_fitted_on(
     assert [r["label"] for r in json.loads(Path("labels.json").read_text())] == ["purple"] * 3
 
 
-def test_ls_lists_what_there_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for path in ("recipes/otam/toy-motion.yaml", "runs/otam-toy-motion/recipe.yaml"):
-        (tmp_path / path).parent.mkdir(parents=True)
-        (tmp_path / path).touch()
-    monkeypatch.chdir(tmp_path)
-    assert main(["ls"]) == 0
-    out = capsys.readouterr().out
-    for word in ("gghm", "toyclip", "toyresnet", "resnet-50", "toy-scene", "recipes/otam/toy-motion.yaml"):
-        assert word in out
-    assert "runs/otam-toy-motion" in out
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_demo_tells_its_story_in_place_of_an_older_one(

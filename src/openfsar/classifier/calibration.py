@@ -10,6 +10,7 @@ its standard error.
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -68,10 +69,11 @@ class Calibration:
 
         Args:
             reject: None never rejects, and nothing is rejected where no two classes have two examples to
-                learn from. A number is the share of videos of known actions to keep: with n
-                examples left out, the ``max(1, floor((n + 1) (1 - reject)))``-th least familiar one is the
-                border, so that at least ``1 / (n + 1)`` of them is lost. "background" separates them from
-                the background best: the mean of both shares judged rightly is largest.
+                learn from. A number is the share of videos of known actions to keep: with n examples left
+                out, the ``floor((n + 1) (1 - reject))``-th least familiar one is the border; where that is
+                none of them, as with fewer than 19 at 0.95, a normal distribution is laid through them.
+                "background" separates them from the background best: the mean of both shares judged rightly
+                is largest.
 
         Raises:
             ValueError: It is none of these.
@@ -89,8 +91,16 @@ class Calibration:
             raise ValueError(f"{reject=} must lie between 0 and 1: the share of known actions to keep")
         if not self.known:
             return -math.inf
-        rank = max(1, math.floor((len(self.known) + 1) * (1 - reject) + 1e-9))
+        rank = math.floor((len(self.known) + 1) * (1 - reject) + 1e-9)
+        if rank == 0:
+            return self._beyond(reject)
         return self.known[min(rank, len(self.known)) - 1]
+
+    def _beyond(self, reject: float) -> float:
+        """A border below all that is known: where a normal distribution of so few would have it."""
+        spread = statistics.stdev(self.known) * (1 + 1 / len(self.known)) ** 0.5
+        border = statistics.fmean(self.known) + statistics.NormalDist().inv_cdf(1 - reject) * spread
+        return min(border, self.known[0])
 
     def _between(self) -> float:
         """Half way between the two neighbouring values that part known and background best."""

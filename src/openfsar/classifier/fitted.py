@@ -18,16 +18,27 @@ from openfsar.classifier.calibration import (
 from openfsar.classifier.examples import Examples
 from openfsar.episode import FrameFeatures, SupportSet, Task
 from openfsar.methods.base import FewShotMethod
+from openfsar.methods.episodic import share_of
 from openfsar.methods.fusion import FusedMethod
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user decided; None is chosen from the examples. See ``FewShotVideoClassifier``."""
+    """What the user decided; None is chosen from the examples. See ``FewShotVideoClassifier``.
+
+    Raises:
+        ValueError: A number out of its range.
+    """
 
     text_share: float | None = None
     prompt: str | None = None
     temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.text_share is not None:
+            share_of("text_share", self.text_share)
+        if self.temperature is not None and not self.temperature > 0:
+            raise ValueError(f"temperature={self.temperature!r} must be positive, or None to choose it")
 
 
 @dataclass(frozen=True)

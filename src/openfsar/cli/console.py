@@ -1,23 +1,45 @@
-"""What the verbs print: one red line for an error, one line per finished stage."""
+"""What the verbs print: one red line for an error, one line per finished stage, rows of an answer.
+
+Lines go out by ``print``, which a progress bar of rich catches and shows above itself.
+"""
 
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 
 def complain(message: str) -> None:
     """One line on stderr, red where the terminal has colours."""
-    line = Text.assemble(("error: ", "bold red"), (" ".join(message.split()), "red"))
-    Console(stderr=True, soft_wrap=True, highlight=False).print(line)
+    _line(Text.assemble(("error: ", "bold red"), (" ".join(message.split()), "red")))
 
 
 def warn(message: str) -> None:
     """One line on stderr, yellow where the terminal has colours."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(" ".join(message.split()), "yellow"))
+    _line(Text(" ".join(message.split()), "yellow"))
+
+
+def note(message: str) -> None:
+    """One plain line on stderr, where it is in the way of no output."""
+    _line(Text(message))
+
+
+def _line(text: Text) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    with console.capture() as caught:
+        console.print(text)
+    print(caught.get(), end="", file=sys.stderr)
+
+
+def show(thing: RenderableType, *, width: int | None = None) -> None:
+    """A table so many characters wide, or a text that is left unbroken, on stdout."""
+    console = Console(highlight=False, width=width, soft_wrap=width is None)
+    with console.capture() as caught:
+        console.print(thing)
+    print(caught.get(), end="")
 
 
 @contextmanager

@@ -12,13 +12,17 @@ from openfsar.cli.console import complain
 from openfsar.cli.data import cache, check, make_toy
 from openfsar.cli.demo import demo
 from openfsar.cli.eval import evaluate
+from openfsar.cli.explain import explain
 from openfsar.cli.fit import fit
 from openfsar.cli.heap import keep_freed_memory
-from openfsar.cli.ls import ls
+from openfsar.cli.models import models
 from openfsar.cli.parser import Table, parse
 from openfsar.cli.predict import predict
 from openfsar.cli.search import search
+from openfsar.cli.serve import serve
+from openfsar.cli.timeline import timeline
 from openfsar.cli.train import train
+from openfsar.cli.watch import watch
 
 VERBS: Table = {
     "demo": demo,
@@ -28,20 +32,28 @@ VERBS: Table = {
     "eval": evaluate,
     "fit": fit,
     "predict": predict,
-    "ls": ls,
+    "explain": explain,
+    "timeline": timeline,
+    "watch": watch,
+    "serve": serve,
+    "models": models,
 }
 
 OVERVIEW = """\
 openfsar: few-shot action recognition. Show it a few clips of each action; it names the action in new videos.
 
   name your own actions    openfsar fit clips/ -o model && openfsar predict model new_videos/
+  see why                  openfsar explain model video.mp4
+  what happens when        openfsar timeline model long_video.mp4
+  what happens now         openfsar watch model /dev/video0
+  the same in the browser  openfsar serve model
   see the whole story      openfsar demo
   train and evaluate       openfsar train recipes/otam/toy-motion.yaml && openfsar eval runs/otam-toy-motion
   search an architecture   openfsar search recipes/sloshnet/toy-motion.yaml
   make and prepare data    openfsar data make-toy toy-motion data/toy-motion
                            openfsar data check videos/
                            openfsar data cache videos/ cache/
-  see what is there        openfsar ls
+  see what is there        openfsar models
 
 openfsar VERB --help says what a verb does, its options and an example.
 --debug, anywhere, shows the traceback of an error."""

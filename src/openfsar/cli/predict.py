@@ -1,21 +1,20 @@
 """``openfsar predict``: names for new videos, as a table or a file."""
 
-import csv
-import io
-import json
-from collections.abc import Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from openfsar.cli.console import complain, warn
+from openfsar.cli.answers import WRITERS, Rows, record_of
+from openfsar.cli.console import complain, note, warn
 from openfsar.cli.footage import FootageError, find_videos
+from openfsar.cli.journal import Journal, Record, fingerprint, journal_path
 
 if TYPE_CHECKING:
-    from openfsar.classifier import Labelled
+    from openfsar.classifier import FewShotVideoClassifier
 
 
 def predict(
@@ -24,96 +23,109 @@ def predict(
     *,
     out: Path | None = None,
     batch: int = 8,
+    workers: int = 2,
     device: str | None = None,
+    json: bool = False,
 ) -> int:
-    """Name the action in new videos with a fitted model.
+    """Name the action in new videos with a fitted model, or say that it is none of those it knows.
 
     A video that cannot be read is reported and skipped; the exit code is 1 only where none could be read.
+
+    With --out a run may be stopped at any moment and goes on where it was when the same command is given
+    again: until the file is complete, answers lie beside it (labels.csv.partial.jsonl).
 
     Args:
         model: The model folder that `openfsar fit` wrote.
         videos: Files and folders; folders are searched for videos all the way down.
-        out: Write every probability to this .csv or .json file instead of printing a table.
+        out: Write every probability to this .csv, .json or .jsonl file instead of printing a table.
         batch: Videos computed at a time; less needs less memory.
+        workers: Threads that decode.
         device: Where to compute, such as cpu or cuda; by default the fastest there is.
+        json: Print JSON lines instead of a table, each as soon as its video is named.
 
     Example:
         openfsar predict model new_videos/
         openfsar predict model a.mp4 b.mp4 -o labels.csv
+        openfsar predict model new_videos/ --json
     """
-    if out is not None and out.suffix.lower() not in (".csv", ".json"):
-        raise FootageError(f"{out} must end in .csv or .json, which also decides the format")
+    if out is not None and out.suffix.lower() not in WRITERS:
+        raise FootageError(f"{out} must end in {', '.join(WRITERS)}, which also decides the format")
     found = find_videos(videos)
     from openfsar.classifier import FewShotVideoClassifier
     from openfsar.data.files import whole_file
 
-    classifier = FewShotVideoClassifier.load(model, device=device, progress=True).set_params(batch=batch)
+    # lines of JSON stay whole: no bar is drawn on the terminal they are printed to
+    classifier = FewShotVideoClassifier.load(
+        model, device=device, progress=not (json and sys.stdout.isatty())
+    ).set_params(batch=batch, workers=workers)
     labels = [str(name) for name in classifier.classes_]
-    answers = list(classifier.stream(found))
-    read = [answer for answer in answers if answer.error is None]
-    if out is not None:
-        records = [_record(answer, labels) for answer in answers]
-        text = _csv(records, labels) if out.suffix.lower() == ".csv" else json.dumps(records, indent=2)
-        with whole_file(out) as file:
-            file.write(text.encode())
-        print(f"{len(read)} of {len(answers)} videos named -> {out}")
-    elif read:
-        Console().print(_table(read, labels))
-    for answer in answers:
-        if answer.error is not None:
-            warn(f"skipped: {answer.error}")
-    if not read:
-        complain(f"none of the {len(answers)} videos could be read; see the lines above")
-    return 0 if read else 1
+    tell = _print_json if json else Rows(found, labels).add if out is None else _keep_quiet
+    if out is None:
+        counts = _name(classifier, found, labels, tell)
+    else:
+        with Journal(journal_path(out), fingerprint(classifier.home_), found) as journal:
+            counts = _name_on(classifier, journal, labels, tell)
+            with whole_file(out) as file:
+                WRITERS[out.suffix.lower()](file, journal.answers(), labels)
+            journal.remove()
+        note(f"{counts['named']:,} of {len(found):,} videos named -> {out}")
+    if counts["bad"]:
+        warn(f"{counts['bad']:,} of {len(found):,} videos could not be read and were skipped; see above")
+    if not counts["named"]:
+        complain(f"none of the {len(found)} videos could be read; see the lines above")
+    return 0 if counts["named"] else 1
 
 
-def _record(answer: "Labelled", labels: Sequence[str]) -> dict[str, Any]:
-    """One video as plain data; without label where it could not be read."""
-    if answer.probabilities is None:
-        return {"file": str(answer.video), "label": None, "probability": None, "error": str(answer.error)}
-    chances = [round(float(p), 6) for p in answer.probabilities]
-    best = int(answer.probabilities.argmax())
-    return {
-        "file": str(answer.video),
-        "label": labels[best],
-        "probability": chances[best],
-        "probabilities": dict(zip(labels, chances, strict=True)),
-        "error": None,
-    }
+def _name(
+    classifier: "FewShotVideoClassifier",
+    videos: Sequence[Path],
+    labels: Sequence[str],
+    tell: Callable[[Record], None],
+    keep: Callable[[Path, Record], None] | None = None,
+) -> Counter[str]:
+    """Name videos one after the other; how many could be named, and how many not be read ("bad")."""
+    counts: Counter[str] = Counter()
+    with closing(classifier.stream(videos)) as answers:  # its bar vanishes before an error is told
+        for video, answer in zip(videos, answers, strict=True):
+            record = record_of(answer, labels)
+            if keep is not None:
+                keep(video, record)
+            tell(record)
+            if answer.error is not None:
+                warn(f"skipped: {answer.error}")
+            counts["named" if answer.error is None else "bad"] += 1
+    return counts
 
 
-def _csv(records: Sequence[dict[str, Any]], labels: Sequence[str]) -> str:
-    """A row per video, a column ``p(label)`` per class."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["file", "label", "probability", *(f"p({label})" for label in labels), "error"])
-    for row in records:
-        chances = row.get("probabilities", {})
-        writer.writerow(
-            [
-                row["file"],
-                row["label"],
-                row["probability"],
-                *(chances.get(label) for label in labels),
-                row["error"],
-            ]
+def _name_on(
+    classifier: "FewShotVideoClassifier",
+    journal: Journal,
+    labels: Sequence[str],
+    tell: Callable[[Record], None],
+) -> Counter[str]:
+    """As ``_name``, from where the journal ends."""
+    missing = journal.missing
+    before = len(journal.keys) - len(missing)
+    if before:
+        note(f"{before:,} of {len(journal.keys):,} videos were named before; going on with the others")
+        for record in journal.answers():
+            if record["error"] is None:
+                tell(record)
+    try:
+        counts = _name(classifier, missing, labels, tell, journal.add)
+    except KeyboardInterrupt:
+        left = len(journal.missing)
+        note(
+            f"stopped with {left:,} of {len(journal.keys):,} videos to go; the same command goes on from here"
         )
-    return text.getvalue()
+        raise
+    counts["named"] += before
+    return counts
 
 
-def _table(answers: Sequence["Labelled"], labels: Sequence[str]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("file", overflow="fold")
-    table.add_column("label")
-    table.add_column("probability", justify="right")
-    table.add_column("next best", style="dim")
-    for answer in answers:
-        assert answer.probabilities is not None
-        first, second = (int(i) for i in answer.probabilities.argsort()[::-1][:2])
-        table.add_row(
-            Text(str(answer.video)),
-            Text(labels[first], "bold"),
-            f"{answer.probabilities[first]:.0%}",
-            Text(f"{labels[second]} {answer.probabilities[second]:.0%}"),
-        )
-    return table
+def _print_json(record: Record) -> None:
+    print(dumps(record), flush=True)
+
+
+def _keep_quiet(record: Record) -> None:
+    """The answers go to a file."""

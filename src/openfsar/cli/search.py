@@ -27,7 +27,7 @@ def search(
     classes alone. Of each edge the heaviest operation stays. A search that was stopped resumes where it was.
 
     Args:
-        recipe: The YAML file of a SloshNet; `openfsar ls` lists those there are.
+        recipe: The YAML file of a SloshNet; `openfsar models` lists those there are.
         changes: Recipe values to replace, as key=value.
         mode: joint, as published, learns weights and architecture from the same episodes; bi-level learns the
             architecture from half of the training classes and the weights from the other half.

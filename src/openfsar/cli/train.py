@@ -13,7 +13,7 @@ def train(
     Progress shows loss, accuracy and the time left. A run that was stopped resumes where it was.
 
     Args:
-        recipe: The YAML file; `openfsar ls` lists those there are.
+        recipe: The YAML file; `openfsar models` lists those there are.
         changes: Recipe values to replace, as key=value.
         out: The run folder; by default runs/METHOD-DATA.
         fresh: Start over instead of resuming.

@@ -79,10 +79,12 @@ KNOWN: dict[str, Checkpoint] = {
 BUNDLED = {"toyclip": "toy/weights", "toyresnet": "toy/resnet_weights"}
 """Encoders that come with the package, and where in it."""
 
-_KINDS = ("clip", "siglip", "resnet")
-_OPEN_CLIP, _OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+KINDS = ("clip", "siglip", "resnet")
+"""What the ``model_type`` of an encoder's config.json may say."""
+OPEN_CLIP, _OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
+"""The record of open_clip, in place of a config.json."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_SETTINGS = ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", _OPEN_CLIP]
+_SETTINGS = ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", OPEN_CLIP]
 _WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors"]
 _PICKLED = "pytorch_model.bin"
 _DAMAGE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError)
@@ -163,11 +165,11 @@ def _from_folder(folder: Path, name: str, pretrained: bool, seed: int) -> Visual
     if not settings.is_file():
         raise EncoderError(
             f"{name!r}: {folder} holds no config.json; a folder in the Hugging Face layout has config.json, "
-            f"model.safetensors and tokenizer.json, one in open_clip's layout {_OPEN_CLIP}, "
+            f"model.safetensors and tokenizer.json, one in open_clip's layout {OPEN_CLIP}, "
             f"{_OPEN_CLIP_WEIGHTS} and tokenizer.json"
         )
     kind = _read_json(settings).get("model_type")
-    if kind not in _KINDS:
+    if kind not in KINDS:
         raise EncoderError(
             f"{settings} describes a model of type {kind!r}; only 'clip', 'siglip' and 'resnet' are "
             "encoders here"
@@ -186,21 +188,21 @@ def _is_open_clip(folder: Path) -> bool:
     """Whether only open_clip's files make an encoder; where there are both kinds the others are read."""
     stock = folder / "config.json"
     kind = _read_json(stock).get("model_type") if stock.is_file() else None
-    return (folder / _OPEN_CLIP).is_file() and kind not in _KINDS
+    return (folder / OPEN_CLIP).is_file() and kind not in KINDS
 
 
 def _from_open_clip(folder: Path, name: str, pretrained: bool, seed: int) -> ClipEncoder:
     path = folder / _OPEN_CLIP_WEIGHTS
     if not path.is_file():
-        raise EncoderError(f"{folder} has {_OPEN_CLIP} but no {_OPEN_CLIP_WEIGHTS}; copy the weights there")
-    settings = _read_json(folder / _OPEN_CLIP)
+        raise EncoderError(f"{folder} has {OPEN_CLIP} but no {_OPEN_CLIP_WEIGHTS}; copy the weights there")
+    settings = _read_json(folder / OPEN_CLIP)
     try:
         weights, geometry = from_openai(load_file(path))
     except _DAMAGE as error:
         raise EncoderError(f"{path} is damaged ({_first_line(error)}); copy it again") from error
     except EncoderError as error:
         raise EncoderError(f"{path}: {error}") from error
-    geometry = check_open_clip(settings, geometry, folder / _OPEN_CLIP)
+    geometry = check_open_clip(settings, geometry, folder / OPEN_CLIP)
     stock = _stock(geometry, weights if pretrained else None, seed, path)
     images = settings.get("preprocess_cfg") or {}
     mean, std = images.get("mean", CLIP_MEAN), images.get("std", CLIP_STD)

@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from torch import Tensor
@@ -138,29 +139,42 @@ def confusion(shares: Float[Tensor, "A A"], classes: Sequence[str]) -> str:
 def alignment(strip: Alignment) -> str:
     """Support frames along the top, query frames down the side, between them distances and the path."""
     rows, columns = strip.distances.shape
-    gap = 0.22
     with mpl.rc_context(STYLE | {"axes.grid": False, "image.composite_image": False}):
         figure = Figure(figsize=(5.2, 5.2 * (rows + 1.9) / (columns + 2.4)), layout="constrained")
         axes = figure.subplots()
-        for j, frame in enumerate(strip.support):
-            _frame(axes, frame, x=float(j), y=-1 - gap)
-        for i, frame in enumerate(strip.query):
-            _frame(axes, frame, x=-1 - gap, y=float(i))
-        picture = axes.imshow(
-            strip.distances.numpy(), cmap=NEARNESS, extent=(0, columns, rows, 0), interpolation="none"
-        )
-        path = np.array([(column, row) for row, column in strip.path]) + 0.5
-        for colour, width in (("white", 4.5), (ORANGE, 2.2)):
-            axes.plot(path[:, 0], path[:, 1], color=colour, linewidth=width, solid_joinstyle="round")
-        axes.scatter(path[:, 0], path[:, 1], s=26, color=ORANGE, edgecolors="white", linewidths=1.2, zorder=3)
-        axes.set(xlim=(-1 - gap, columns), ylim=(rows, -1 - gap), xticks=[], yticks=[], aspect="equal")
-        axes.spines[:].set_visible(False)
+        picture = draw_alignment(axes, strip.support, strip.query, strip.distances, strip.path)
         axes.set_xlabel("time in the support video →", loc="right")
         axes.set_ylabel("← time in the query video", loc="bottom")
         bar = figure.colorbar(picture, ax=axes, shrink=0.45, aspect=22, pad=0.02)
         bar.outline.set_visible(False)
         bar.set_label("distance of frames (1 − cosine)")
         return _svg(figure, "distances between the frames of a query and a support video, with the path")
+
+
+def draw_alignment(
+    axes: Axes,
+    across: UInt8[Tensor, "U C H W"],
+    down: UInt8[Tensor, "T C _ _"],
+    distances: Float[Tensor, "T U"],
+    path: Sequence[tuple[int, int]],
+) -> AxesImage:
+    """One video along the top, one down the side, and the path of (row, column) through their distances."""
+    rows, columns = distances.shape
+    gap = 0.22
+    for j, frame in enumerate(across):
+        _frame(axes, frame, x=float(j), y=-1 - gap)
+    for i, frame in enumerate(down):
+        _frame(axes, frame, x=-1 - gap, y=float(i))
+    picture = axes.imshow(
+        distances.numpy(), cmap=NEARNESS, extent=(0, columns, rows, 0), interpolation="none"
+    )
+    places = np.array([(column, row) for row, column in path]) + 0.5
+    for colour, width in (("white", 4.5), (ORANGE, 2.2)):
+        axes.plot(places[:, 0], places[:, 1], color=colour, linewidth=width, solid_joinstyle="round")
+    axes.scatter(places[:, 0], places[:, 1], s=26, color=ORANGE, edgecolors="white", linewidths=1.2, zorder=3)
+    axes.set(xlim=(-1 - gap, columns), ylim=(rows, -1 - gap), xticks=[], yticks=[], aspect="equal")
+    axes.spines[:].set_visible(False)
+    return picture
 
 
 def _frame(axes: Axes, frame: UInt8[Tensor, "C H W"], *, x: float, y: float) -> None:
