@@ -33,3 +33,7 @@ lint: install  ## ruff and pyright
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+docs: install  ## redraw the figures and rewrite the reference
+	$(BIN)/python docs/figures.py
+	$(BIN)/python docs/reference.py
