@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from openfsar import FewShotVideoClassifier, create
-from openfsar.cli.demo_videos import write_fresh
+from openfsar.toy.fresh import write_fresh
 
 ENCODER = "toyclip"  # knows the toy clips only; for your own, with network: "clip-vit-b-16"
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from openfsar import FewShotVideoClassifier, create
 from openfsar.classifier import NONE
-from openfsar.cli.demo_videos import write_fresh
+from openfsar.toy.fresh import write_fresh
 
 ENCODER = "toyclip"  # for your own clips, with network: "clip-vit-b-16"
 

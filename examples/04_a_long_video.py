@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from openfsar import FewShotVideoClassifier, create
-from openfsar.cli.demo_videos import write_fresh
+from openfsar.toy.fresh import write_fresh
 from openfsar.timeline import Rules, timeline
 from openfsar.timeline.export import Annotated, to_vtt
 from openfsar.toy.dataset import FPS

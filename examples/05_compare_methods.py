@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from openfsar import create, evaluate
-from openfsar.cli.demo_videos import write_fresh
+from openfsar.toy.fresh import write_fresh
 from openfsar.data import VideoDataset, read_manifest
 from openfsar.matchers import frame_distances
 from openfsar.methods.matching import Matcher

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from openfsar.classifier import Calibration, FewShotVideoClassifier
 from openfsar.classifier.calibration import ASKED, _asked, _losses, _others, compare, familiarity
-from openfsar.episode import FrameFeatures, SupportSet
+from openfsar.episode import Clip, Episode, FrameFeatures, SupportSet
 from openfsar.methods.zoo import create
 
 
@@ -212,3 +212,45 @@ def test_scores_do_not_change_with_the_number_of_tasks_in_memory(monkeypatch: py
 
 def test_features_are_records() -> None:
     assert isinstance(fitted(ColourMethod()).examples_.features, FrameFeatures)
+
+
+def turning(first: str, second: str, ground: int) -> Clip:
+    """One colour, then another, of a square on a ground that differs from clip to clip."""
+    pixels = torch.full((8, 3, 32, 32), ground, dtype=torch.uint8)
+    for half, name in enumerate((first, second)):
+        pixels[4 * half : 4 * half + 4, :, 12:20, 12:20] = torch.tensor(
+            COLOURS[name], dtype=torch.uint8
+        ).view(3, 1, 1)
+    return Clip(pixels, torch.arange(8) / 8)
+
+
+def test_a_still_camera_is_found_out() -> None:
+    """Where only what changes tells the classes apart, an untrained method looks at what changes."""
+    grounds = (20, 60, 100, 140, 180)
+    orders = {"there": ("red", "blue"), "back": ("blue", "red")}
+    examples = {name: [turning(*order, ground) for ground in grounds] for name, order in orders.items()}
+    model = FewShotVideoClassifier("otam", frames=4, text_share=0.0).fit(examples)
+    assert model.method_.spec.options["centre"] is True
+    as_told = FewShotVideoClassifier("otam", frames=4, text_share=0.0, centre=False).fit(examples)
+    assert as_told.method_.spec.options["centre"] is False
+    assert np.mean(model.calibration_.losses) < np.mean(as_told.calibration_.losses)
+    given = create("otam", tune="none")
+    assert FewShotVideoClassifier(given, frames=4).fit(examples).method_ is given  # whoever builds it decides
+    few = {name: clips[:1] for name, clips in examples.items()}
+    assert FewShotVideoClassifier("otam", frames=4).fit(few).method_.spec.options["centre"] is False
+
+
+def test_both_sides_of_the_choice_share_their_parameters() -> None:
+    method = create("trx", encoder="tiny", pretrained=False)
+    other = method.with_centre(True)
+    assert other.with_centre(False).spec == method.spec != other.spec
+    assert {id(p) for p in other.parameters()} == {id(p) for p in method.parameters()}
+    same = create("trx", encoder="tiny", pretrained=False, centre=True)
+    clips = torch.randint(
+        256, (4, 4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    episode = Episode(clips[:2], torch.arange(2), clips[2:], torch.arange(2), ("a", "b"))
+    with torch.no_grad():
+        torch.testing.assert_close(other.logits(episode), same.logits(episode))
+    with pytest.raises(ValueError, match="ProtoNet has no option centre"):
+        create("protonet", encoder="tiny", pretrained=False).with_centre(True)

@@ -63,6 +63,8 @@ class Calibration:
     """Their familiarity, rising."""
     background: tuple[float, ...] = ()
     """That of videos of none of the classes, rising, where such were given."""
+    losses: tuple[float, ...] = ()
+    """The loss of each clip that was left out, in the order of the examples."""
 
     def threshold(self, reject: float | str | None) -> float:
         """The familiarity below which a video is none of these.
@@ -137,6 +139,12 @@ def fused(
     return fuse(compared, named, share, method.mix)
 
 
+def surely_less(losses: Float[Tensor, " B"], others: Float[Tensor, " B"]) -> bool:
+    """By more than one standard error of the difference: words that mean nothing win often by chance."""
+    gain = others - losses
+    return bool(gain.mean() > gain.std() / len(gain) ** 0.5)
+
+
 def familiarity(compared: Float[Tensor, "Q N"]) -> Float[Tensor, " Q"]:
     """How near a video is to the nearest class; docs/experiments.md says what else was tried."""
     return compared.amax(-1)
@@ -208,7 +216,7 @@ def calibrate(
     ]
     if fusions:
         with_names = min(fusions, key=lambda choice: float(choice.losses.mean()))
-        if text_share is not None or with_names.surely_better(best):
+        if text_share is not None or surely_less(with_names.losses, best.losses):
             best = with_names
     return Calibration(
         best.share,
@@ -217,6 +225,7 @@ def calibrate(
         len(asked),
         float((best.scores.argmax(-1) == labels).float().mean()),
         tuple(sorted(familiarity(compared).tolist())),
+        losses=tuple(best.losses.tolist()),
     )
 
 
@@ -235,11 +244,6 @@ class _Choice:
         table = _losses(scores / torch.tensor(heats).view(-1, 1, 1), labels)
         best = int(table.mean(-1).argmin())
         self.temperature, self.losses = heats[best], table[best]
-
-    def surely_better(self, other: "_Choice") -> bool:
-        """By more than one standard error of the difference: words that mean nothing win often by chance."""
-        gain = other.losses - self.losses
-        return bool(gain.mean() > gain.std() / len(gain) ** 0.5)
 
 
 def _asked(labels: Int[Tensor, " S"]) -> Int[Tensor, " B"]:

@@ -23,8 +23,8 @@ from openfsar.classifier.calibration import Calibration
 from openfsar.classifier.encode import Encoded, Resize, Video, encode_videos, film_strip, read_clip
 from openfsar.classifier.examples import Examples
 from openfsar.classifier.explanation import Explanation, nearest_example
-from openfsar.classifier.fitted import Fitted, Scores, Wishes, fit_examples
-from openfsar.classifier.inputs import find_method, listed, pairs, raise_first
+from openfsar.classifier.fitted import Fitted, Scores, Wishes, fit_either, fit_examples
+from openfsar.classifier.inputs import find_method, is_name, listed, pairs, raise_first
 from openfsar.classifier.parameters import Parameters
 from openfsar.classifier.tune import Tuned, tune_on
 from openfsar.episode import Clip, FrameFeatures
@@ -40,9 +40,11 @@ class FewShotVideoClassifier(Parameters):
         encoder: the encoder of a method given by name; ignored otherwise.
         frames: frames sampled per video, one from the centre of each of so many equal segments.
         resize: "aspect" (shorter side, then centre crop) or "squash" (the whole frame, proportions lost).
+        centre: whether an untrained otam or bi-mhm compares frames less their video's mean, so that only what
+            changes counts: right for a camera that stands still. None chooses what names the examples best,
+            each from all others, where two classes have two examples or more; else whole frames.
         text_share: share of the class names in the score, 0 (examples alone) to 1 (names alone). None chooses
-            the one that names the examples best, each from all others, where two classes have two examples
-            or more; else the method's own. Give 0 if your labels are no words that describe an action.
+            likewise; else the method's own. Give 0 if your labels are no words that describe an action.
         prompt: what names are read in, a key of ``openfsar.encoders.prompts.TEMPLATES``; None chooses too.
         temperature: scores are divided by it before the softmax of ``predict_proba``; None chooses likewise.
         reject: None names every video. 0.95 calls "none of these" what looks less familiar than 95 % of
@@ -71,6 +73,7 @@ class FewShotVideoClassifier(Parameters):
         encoder: str = "toyclip",
         frames: int = 8,
         resize: Resize = "aspect",
+        centre: bool | None = None,
         text_share: float | None = None,
         prompt: str | None = None,
         temperature: float | None = None,
@@ -85,6 +88,7 @@ class FewShotVideoClassifier(Parameters):
         self.encoder = encoder
         self.frames = frames
         self.resize: Resize = resize
+        self.centre = centre
         self.text_share = text_share
         self.prompt = prompt
         self.temperature = temperature
@@ -125,9 +129,12 @@ class FewShotVideoClassifier(Parameters):
         self._forget()
         method = self._resolve()
         self.tuned_: Tuned | None = None
+        self.method_ = method
+        self.background_ = self._features(background) if background else None
+        self._learn(self._look(videos, names))
         if self.tune:
             self.tuned_ = tune_on(
-                method,
+                self.method_,
                 videos,
                 names,
                 frames=self.frames,
@@ -136,11 +143,10 @@ class FewShotVideoClassifier(Parameters):
                 workers=self.workers,
                 progress=self.progress,
             )
-            method = self.tuned_.method
-        self.method_ = method
-        examples = self._look(videos, names)
-        self.background_ = self._features(background) if background else None
-        self._learn(examples)
+            if self.tuned_.steps:
+                self.method_ = self.tuned_.method
+                self.background_ = self._features(background) if background else None
+                self._learn(self._look(videos, names))
         self.calibration_.threshold(self.reject)  # refuse a wish that cannot be granted
         return self
 
@@ -229,7 +235,7 @@ class FewShotVideoClassifier(Parameters):
         if isinstance(self.method, FewShotMethod):
             method, device = self.method, self.device or next(self.method.parameters()).device
         else:
-            method = find_method(str(self.method), encoder=self.encoder)
+            method = find_method(str(self.method), encoder=self.encoder, centre=self.centre)
             device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         return method.to(device).eval()
 
@@ -276,9 +282,17 @@ class FewShotVideoClassifier(Parameters):
         """Everything that follows from the examples, without looking at a video again."""
         fitted = None
         if len(examples.classes) > 1:
-            known = {"background": self.background_, "calibration": calibration}
-            fitted = fit_examples(self.method_, examples, self._wishes(), **known)
+            fitted = self._fitted(examples, calibration)
+            if fitted.method is not self.method_ and fitted.method.spec != self.method_.spec:
+                vars(self).pop("home_", None)  # another method than the one that lies there
+            self.method_ = fitted.method
         self.examples_, self.fitted_ = examples, fitted
+
+    def _fitted(self, examples: Examples, calibration: Calibration | None) -> Fitted:
+        method, wishes, background = self.method_, self._wishes(), self.background_
+        if calibration is None and self.centre is None and is_name(self.method):
+            return fit_either(method, examples, wishes, background=background)
+        return fit_examples(method, examples, wishes, background=background, calibration=calibration)
 
     def decision_function(self, videos: Video | Sequence[Video]) -> Float[np.ndarray, "*q N"]:
         """Scores (Q, N), higher is nearer; (N,) for a single video."""

@@ -14,11 +14,13 @@ from openfsar.classifier.calibration import (
     familiarity,
     fused,
     read_prompts,
+    surely_less,
 )
 from openfsar.classifier.examples import Examples
 from openfsar.episode import FrameFeatures, SupportSet, Task
 from openfsar.methods.base import FewShotMethod
 from openfsar.methods.episodic import share_of
+from openfsar.methods.frames import FrameMethod
 from openfsar.methods.fusion import FusedMethod
 
 
@@ -89,6 +91,23 @@ class Fitted:
     def nearest(self, scores: Scores) -> Shaped[np.ndarray, " Q"]:
         """The label of the highest score."""
         return self.classes[scores.fused.argmax(-1).numpy()]
+
+
+def fit_either(
+    method: FewShotMethod, examples: Examples, wishes: Wishes, *, background: FrameFeatures | None = None
+) -> Fitted:
+    """``fit_examples`` with the method as it is, or on what changes in a video where that is surely better.
+
+    There is a choice for frame methods nothing of which was ever trained; both sides share all parameters.
+    """
+    if not isinstance(method, FrameMethod) or method.learnt or "centre" not in method.spec.options:
+        return fit_examples(method, examples, wishes, background=background)
+    whole = fit_examples(method.with_centre(False), examples, wishes, background=background)
+    if not whole.calibration.clips:
+        return whole
+    changes = fit_examples(method.with_centre(True), examples, wishes, background=background)
+    losses = [torch.tensor(fitted.calibration.losses) for fitted in (changes, whole)]
+    return changes if surely_less(*losses) else whole
 
 
 @torch.no_grad()

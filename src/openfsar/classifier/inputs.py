@@ -12,15 +12,22 @@ from openfsar.methods.zoo import create, resolve_options
 from openfsar.video import VideoError
 
 
-def find_method(name: str, *, encoder: str = "toyclip") -> FewShotMethod:
+def is_name(method: str | Path | FewShotMethod) -> bool:
+    """Whether it names a system of ``METHODS``, which is untrained, and no model."""
+    return isinstance(method, str) and "/" not in method and not Path(method).is_dir()
+
+
+def find_method(name: str, *, encoder: str = "toyclip", centre: bool | None = None) -> FewShotMethod:
     """The method of a model folder or hub name, or an untrained one by its name on ``encoder``.
 
     The encoder of an untrained one stays as it was published: it is not stored with the model again.
     """
-    if "/" in name or Path(name).is_dir():
+    if not is_name(name):
         return hub.load(name)
-    frozen: dict[str, Any] = {"tune": "none"} if "tune" in resolve_options(name, {}) else {}
-    return create(name, encoder=encoder, **frozen)
+    options: dict[str, Any] = {"tune": "none"} if "tune" in resolve_options(name, {}) else {}
+    if centre is not None:
+        options["centre"] = centre
+    return create(name, encoder=encoder, **options)
 
 
 def listed(videos: Video | Sequence[Video]) -> tuple[Sequence[Video], bool]:

@@ -117,7 +117,7 @@ def load(folder: Path) -> tuple[Stored, Examples, FrameFeatures | None, Calibrat
             f"{path} is damaged: its {len(data):,} bytes do not match its name; copy it again"
         )
     calibration = {**stored.calibration}
-    for name in ("known", "background"):
+    for name in ("known", "background", "losses"):
         calibration[name] = tuple(calibration[name])
     examples, background = _examples(stored, load_tensors(data))
     return stored, examples, background, Calibration(**calibration)

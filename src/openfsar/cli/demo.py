@@ -72,7 +72,6 @@ def demo(
     from openfsar import hub
     from openfsar.classifier import FewShotVideoClassifier
     from openfsar.cli.demo_page import Found, Story, tell
-    from openfsar.cli.demo_videos import write_fresh
     from openfsar.data.frames import build_frame_cache
     from openfsar.data.manifest import read_manifest
     from openfsar.engine.evaluate import evaluate
@@ -81,6 +80,7 @@ def demo(
     from openfsar.engine.train import train
     from openfsar.methods.zoo import create
     from openfsar.toy.dataset import make_toy
+    from openfsar.toy.fresh import write_fresh
 
     for old in ("run", "fresh", "model"):
         shutil.rmtree(out / old, ignore_errors=True)

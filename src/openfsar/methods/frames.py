@@ -1,6 +1,8 @@
 """What the methods share that compare the frames of the tower as they are: all but the matcher."""
 
-from typing import Literal
+import copy
+from dataclasses import replace
+from typing import Literal, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -19,8 +21,10 @@ from openfsar.methods.episodic import (
     tuned,
 )
 from openfsar.methods.fusion import FusedMethod
-from openfsar.methods.matching import Matcher
+from openfsar.methods.matching import Changes, Matcher
 from openfsar.prototypes import class_means
+
+Self = TypeVar("Self", bound="FrameMethod")
 
 Merge = Literal["distance", "prototype"]
 """With several shots: average the distances to the examples, or the examples, frame by frame."""
@@ -57,6 +61,20 @@ class FrameMethod(FusedMethod, FrameFirst):
         if self.merge == "distance":
             return Task(support.features, support.labels, support.way, support.text)
         return prototype_task(class_means(support.features.frames, support.labels, support.way), support)
+
+    def with_centre(self: Self, centre: bool) -> Self:
+        """The same method, all parameters shared, that compares what changes, or whole frames.
+
+        Raises:
+            ValueError: Its matcher leaves no choice.
+        """
+        if "centre" not in self.spec.options:
+            raise ValueError(f"{type(self).__name__} has no option centre; use otam, bi-mhm or trx")
+        inner = self.matcher.matcher if isinstance(self.matcher, Changes) else self.matcher
+        other = copy.copy(self)
+        other._modules = {**self._modules, "matcher": Changes(inner) if centre else inner}
+        other.spec = replace(self.spec, options={**self.spec.options, "centre": centre})
+        return other
 
     def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
         return -self.scale(self.matcher(query.frames, task))
