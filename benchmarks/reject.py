@@ -6,8 +6,8 @@ A task is a classifier fitted on some classes of the split, asked about other vi
 about as many of classes it was not shown. Printed for each system and each measure of familiarity: AUROC, the
 share of unknown videos that pass where 95 % of the known ones do (FPR95), and what the threshold that was
 learnt by leave-one-out keeps and refuses; then accuracy and expected calibration error (ECE, 15 bins of equal
-width, all tasks pooled) with and without calibration, and accuracy where the share of the names is not chosen. ± is the 95 % interval over tasks. Choose by --split val; report
---split test.
+width, all tasks pooled) with and without calibration, and accuracy where the names have no share. ± is the
+95 % interval over tasks. Choose by --split val; report --split test.
 """
 
 import argparse

@@ -93,7 +93,7 @@ def main() -> None:
         progress=True,
     )
     others = rests(actions, given.background, np.random.default_rng([given.seed, 1]))
-    classifier.fit(examples(actions, given.shots, given.seed), background=others or None)
+    classifier.fit(examples(actions, given.shots, given.seed), background=others)
     print(classifier.calibration_)
 
     found: list[list[Segment]] = []
@@ -105,16 +105,7 @@ def main() -> None:
             video = untrimmed(drawn.permutation(actions).tolist(), drawn)
             path = Path(folder) / f"{number}.mp4"
             write_video(path, video.frames(), fps=FPS)
-            seen = timeline(
-                classifier.method_,
-                classifier.judge,
-                path,
-                labels=classifier.classes_.tolist(),
-                window=given.window,
-                stride=given.stride,
-                frames=classifier.frames,
-                resize=classifier.resize,
-            )
+            seen = timeline(classifier, path, window=given.window, stride=given.stride)
             path.unlink()
             found.append(seen.segments(rules))
             truth.append([Segment(act.start, act.end, act.label) for act in video.acts])

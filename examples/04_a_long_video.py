@@ -25,7 +25,7 @@ def main(clips: Path, long: Path) -> None:
     examples = {folder.name: sorted(folder.iterdir()) for folder in clips.iterdir()}
     method = create("otam", encoder=ENCODER, centre=True, tune="none")
     model = FewShotVideoClassifier(method, reject=0.9).fit(examples)  # what rests is none of these
-    found = timeline(model.method_, model.judge, long, labels=model.classes_.tolist(), window=3.0)
+    found = timeline(model, long, window=3.0)
     segments = found.segments(Rules(enter=0.6, shortest=1.0))
     best = np.where(found.known, found.probabilities.argmax(-1), -1)
     for number, label in enumerate(found.labels):

@@ -1,8 +1,9 @@
 """Videos whose actions are colours, methods that see nothing else, and a judge of colours."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -93,3 +94,18 @@ def judge(features: FrameFeatures) -> Verdict:
     distances = torch.cdist(seen, colours)
     known = distances.min(1).values < 0.35
     return Verdict((-20 * distances).softmax(1).numpy(), known.numpy())
+
+
+@dataclass
+class Fake:
+    """What names windows in these tests."""
+
+    method_: FewShotMethod
+    judge: Callable[[FrameFeatures], object]
+    labels: Sequence[str] = LABELS
+    frames: int = 8
+    resize: Literal["aspect", "squash"] = "aspect"
+
+    @property
+    def classes_(self) -> np.ndarray:
+        return np.array(self.labels)

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from coloured import LABELS, Alone, Together, Verdict, coloured_frames, judge, write_coloured
+from coloured import LABELS, Alone, Fake, Together, Verdict, coloured_frames, judge, write_coloured
 
 from openfsar.episode import FrameFeatures
 from openfsar.timeline import live, timeline, watch
@@ -24,9 +24,9 @@ PARTS = [("none", 2.0), ("red", 3.0), ("none", 2.5)]
 @pytest.mark.parametrize("method", [Alone, Together], ids=["alone", "together"])
 def test_a_file_is_named_like_its_timeline(method: type[Alone] | type[Together], tmp_path: Path) -> None:
     video = write_coloured(tmp_path / "v.mp4", PARTS)
-    at_once = timeline(method(), judge, video, labels=LABELS, window=1.0, stride=0.25)
+    at_once = timeline(Fake(method(), judge), video, window=1.0, stride=0.25)
     seen = method()
-    answers = list(watch(seen, judge, video, labels=LABELS, window=1.0, stride=0.25))
+    answers = list(watch(Fake(seen, judge), video, window=1.0, stride=0.25))
     np.testing.assert_allclose([a.probability for a in answers], at_once.probabilities.max(1), atol=1e-6)
     nearest = [LABELS[i] for i in at_once.probabilities.argmax(1)]
     assert [a.label for a in answers] == [
@@ -60,7 +60,7 @@ def test_a_pipe_is_named_while_it_flows(kind: str) -> None:
     sender.start()
     names: list[str | None] = []
     with open(ends[0], "rb", buffering=0) as pipe:
-        for answer in watch(Alone(), judge, pipe, labels=LABELS):
+        for answer in watch(Fake(Alone(), judge), pipe):
             names.append(answer.label)
             if answer.seconds > 5:
                 go_on.set()
@@ -97,7 +97,7 @@ def test_a_slow_judge_of_a_camera_misses_windows_and_is_never_late(monkeypatch: 
         time.sleep(0.2)
         return judge(features)
 
-    found = watch(Alone(), slow, "rtsp://camera", labels=LABELS, window=0.08, stride=0.01)
+    found = watch(Fake(Alone(), slow), "rtsp://camera", window=0.08, stride=0.01)
     answers = [next(found) for _ in range(12)]
     found.close()
     assert camera.closed.wait(5)
@@ -111,15 +111,15 @@ def test_a_slow_judge_of_a_camera_misses_windows_and_is_never_late(monkeypatch: 
 def test_a_camera_that_ends_or_breaks_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     camera = Camera(frames=100, fps=500.0)
     monkeypatch.setattr(live, "stream_live", camera.open)
-    answers = list(watch(Alone(), judge, "rtsp://camera", labels=LABELS, window=0.04))
+    answers = list(watch(Fake(Alone(), judge), "rtsp://camera", window=0.04))
     assert answers and camera.closed.is_set()
     monkeypatch.undo()
     with pytest.raises(VideoError, match="check the address"):
-        list(watch(Alone(), judge, "http://127.0.0.1:9/nothing.mjpg", labels=LABELS))
+        list(watch(Fake(Alone(), judge), "http://127.0.0.1:9/nothing.mjpg"))
     with pytest.raises(VideoError, match="camera must be there"):
-        list(watch(Alone(), judge, "/dev/null", labels=LABELS))
+        list(watch(Fake(Alone(), judge), "/dev/null"))
 
 
 def test_files_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="no such file"):
-        next(watch(Alone(), judge, tmp_path / "missing.mp4", labels=LABELS))
+        next(watch(Fake(Alone(), judge), tmp_path / "missing.mp4"))

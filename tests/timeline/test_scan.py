@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from coloured import LABELS, Alone, Together, Verdict, judge, write_coloured
+from coloured import Alone, Fake, Together, Verdict, judge, write_coloured
 from torch import nn
 
 from openfsar.encoders.tiny import tiny_encoder
@@ -29,8 +29,8 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_frames_are_encoded_once_where_the_method_sees_them_alone(video: Path) -> None:
     alone, together = Alone(), Together()
-    shared = timeline(alone, judge, video, labels=LABELS, stride=0.25, batch=3)
-    whole = timeline(together, judge, video, labels=LABELS, stride=0.25, batch=3)
+    shared = timeline(Fake(alone, judge), video, stride=0.25, batch=3)
+    whole = timeline(Fake(together, judge), video, stride=0.25, batch=3)
     grid = 18 * 4  # 18 seconds, 4 frames a second
     assert sum(alone.encoder.batches) == grid and max(alone.encoder.batches) == 3 * 8
     assert len(shared.starts) == grid - 7
@@ -61,7 +61,7 @@ def test_windows_score_as_clips_of_their_own(name: str, options: dict, video: Pa
         seen.append(features)
         return Verdict((features.frames.mean(1) @ weights).softmax(1).numpy(), np.ones(len(features), bool))
 
-    found = timeline(method, by_chance, video, labels=LABELS, window=1.6, stride=0.6, batch=5)
+    found = timeline(Fake(method, by_chance), video, window=1.6, stride=0.6, batch=5)
     assert found.stride == pytest.approx(0.6)
     for start, row in zip(found.starts, found.probabilities, strict=True):
         first = round(start * 10)  # frames of 0.1 s, two to a step of the grid
@@ -73,7 +73,7 @@ def test_windows_score_as_clips_of_their_own(name: str, options: dict, video: Pa
 
 def test_segments_are_found_where_the_colours_are(video: Path) -> None:
     done: list[float] = []
-    found = timeline(Alone(), judge, video, labels=LABELS, window=1.0, stride=0.125, progress=done.append)
+    found = timeline(Fake(Alone(), judge), video, window=1.0, stride=0.125, progress=done.append)
     assert found.seconds == pytest.approx(18.0) and found.fps == 10 and found.video == str(video)
     segments = found.segments()
     assert [segment.label for segment in segments] == ["red", "blue", "green"]
@@ -85,7 +85,7 @@ def test_segments_are_found_where_the_colours_are(video: Path) -> None:
 
 
 def test_every_moment_belongs_to_the_window_with_the_nearest_centre(video: Path) -> None:
-    found = timeline(Alone(), judge, video, labels=LABELS, stride=0.75)
+    found = timeline(Fake(Alone(), judge), video, stride=0.75)
     edges, centres = found.edges, found.starts + found.window / 2
     assert edges[0] == 0 and edges[-1] == found.seconds and (np.diff(edges) > 0).all()
     for time in np.linspace(0.001, 17.999, 500):
@@ -99,7 +99,7 @@ def test_every_moment_belongs_to_the_window_with_the_nearest_centre(video: Path)
 @pytest.mark.parametrize("seconds", [0.1, 0.7, 2.0])
 def test_a_video_shorter_than_a_window_is_one_window(seconds: float, tmp_path: Path) -> None:
     short = write_coloured(tmp_path / "short.mp4", [("green", seconds)])
-    found = timeline(Alone(), judge, short, labels=LABELS)
+    found = timeline(Fake(Alone(), judge), short)
     assert len(found.starts) == 1 and found.known.all()
     (segment,) = found.segments(Rules(shortest=0.0))
     assert (segment.start, segment.end, segment.label) == (0, found.seconds, "green")
@@ -140,6 +140,6 @@ def test_memory_does_not_grow_with_the_video() -> None:
 def test_unreadable_videos_and_wrong_labels_are_refused(video: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video")
     with pytest.raises(VideoError, match=r"notes\.mp4"):
-        timeline(Alone(), judge, tmp_path / "notes.mp4", labels=LABELS)
-    with pytest.raises(ValueError, match="2 labels for 3"):
-        timeline(Alone(), judge, video, labels=["red", "blue"])
+        timeline(Fake(Alone(), judge), tmp_path / "notes.mp4")
+    with pytest.raises(ValueError, match="2 classes for 3"):
+        timeline(Fake(Alone(), judge, ["red", "blue"]), video)

@@ -134,14 +134,10 @@ def _look(
         for number, video in enumerate(videos):
             try:
                 found = look(
-                    classifier.method_,
-                    classifier.judge,
+                    classifier,
                     video,
-                    labels=classifier.classes_.tolist(),
                     window=window,
                     stride=stride,
-                    frames=classifier.frames,
-                    resize=classifier.resize,
                     batch=classifier.batch,
                     progress=lambda share, number=number: tell(number, share),
                 )

@@ -53,14 +53,10 @@ def watch(
 
     classifier = FewShotVideoClassifier.load(model, device=device)
     answers = look(
-        classifier.method_,
-        classifier.judge,
+        classifier,
         _standard_input() if source == "-" else source,
-        labels=classifier.classes_.tolist(),
         window=window,
         stride=stride,
-        frames=classifier.frames,
-        resize=classifier.resize,
     )
     count = dropped = 0
     rate = _Rate()

@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from openfsar.episode import FrameFeatures
@@ -32,7 +32,29 @@ class Judged(Protocol):
 
 
 Judge: TypeAlias = Callable[[FrameFeatures], Judged]
-"""Names windows from their features; ``FewShotVideoClassifier.judge`` is one."""
+"""Names windows from their features."""
+
+
+@runtime_checkable
+class Namer(Protocol):
+    """Whoever names windows; ``FewShotVideoClassifier`` is one."""
+
+    frames: int
+    """That its examples were sampled at, and windows are."""
+    resize: Resize
+    """How frames come to the encoder's size."""
+
+    @property
+    def classes_(self) -> Shaped[np.ndarray, " N"]:
+        """Names of the classes, in the order of probabilities."""
+        ...
+
+    @property
+    def method_(self) -> FewShotMethod: ...
+
+    def judge(self, features: FrameFeatures) -> Judged:
+        """What is thought of windows that ``method_.encode`` has encoded."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from openfsar.methods.base import FewShotMethod, FrameFirst
-from openfsar.timeline.judging import Judge, Judged, decoded_side, encode_frames, fit_picture
+from openfsar.timeline.judging import Judge, Judged, Namer, decoded_side, encode_frames, fit_picture
 from openfsar.timeline.scan import WINDOW
 from openfsar.timeline.windows import Windows
 from openfsar.video.source import Pipe, Source
@@ -56,30 +56,23 @@ class _Frame:
 
 
 def watch(
-    method: FewShotMethod,
-    judge: Judge,
-    source: Source | Pipe,
-    *,
-    labels: Sequence[str],
-    window: float = WINDOW,
-    stride: float | None = None,
-    frames: int = 8,
-    resize: Resize = "aspect",
+    namer: Namer, source: Source | Pipe, *, window: float = WINDOW, stride: float | None = None
 ) -> Generator[Live, None, None]:
-    """An answer per window: ``for now in watch(c.method_, c.judge, "/dev/video0", labels=c.classes_): ...``
+    """An answer per window: ``for now in watch(classifier, "/dev/video0"): ...``
 
     Args:
         source: A camera (/dev/video0), an address (rtsp://.., http://..), a file, or an open pipe of bytes
             (``sys.stdin.buffer.raw``).
-        labels, window, stride, frames, resize: As for ``timeline``.
+        namer, window, stride: As for ``timeline``.
 
     Raises:
         VideoError: The source cannot be read, or falls silent.
-        ValueError: Window, stride or frames that no window can have.
+        ValueError: Window or stride that no window can have.
     """
-    windows = Windows.of(window, stride, frames)
+    labels, method, resize = tuple(map(str, namer.classes_)), namer.method_, namer.resize
+    windows = Windows.of(window, stride, namer.frames)
     side = decoded_side(method)
-    desk = _Desk(method, judge)
+    desk = _Desk(method, namer.judge)
     if isinstance(source, Pipe):
         with stream_live(source, short_side=side) as stream:
             yield from desk.answers(_windows(method, stream, windows, resize), labels)

@@ -1,6 +1,6 @@
 """A long video: named window by window, decoded once, in constant memory."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from openfsar.methods.base import FewShotMethod
-from openfsar.timeline.judging import Judge, Scored, decoded_side, fit_picture, judge_windows
+from openfsar.timeline.judging import Namer, Scored, decoded_side, fit_picture, judge_windows
 from openfsar.timeline.segments import Rules, Segment, find_segments
 from openfsar.timeline.windows import Windows
 from openfsar.video.source import Source
@@ -57,46 +57,41 @@ class Timeline:
 
 
 def timeline(
-    method: FewShotMethod,
-    judge: Judge,
+    namer: Namer,
     video: Source,
     *,
-    labels: Sequence[str],
     window: float = WINDOW,
     stride: float | None = None,
-    frames: int = 8,
-    resize: Resize = "aspect",
     batch: int = 8,
     threads: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Timeline:
-    """Name every window of a video: ``timeline(c.method_, c.judge, "day.mp4", labels=c.classes_)``.
+    """Name every window of a video: ``timeline(classifier, "day.mp4", window=3)``.
 
     A frame is decoded once, and encoded once where the method sees frames alone. Memory does not grow with
     the video, but for a row of probabilities per window.
 
     Args:
-        judge: From features to probabilities, such as ``FewShotVideoClassifier.judge``.
-        labels: Names of the classes, in the judge's order.
+        namer: A fitted ``FewShotVideoClassifier``, or whatever names windows.
         window: Seconds; about as long as the examples are.
         stride: Seconds from one window to the next, rounded to whole frames of the window; by default a
             quarter of the window.
-        frames: Frames of a window, as many as the examples were sampled at.
         batch: Windows encoded at a time.
         threads: Decoder threads; 0 takes as many as there are cores.
         progress: Told the share of the video that is done, 0..1, after each batch.
 
     Raises:
         VideoError: The video cannot be read.
-        ValueError: Window, stride or frames that no window can have, or labels that are not the judge's.
+        ValueError: Window or stride that no window can have, or not as many classes as probabilities.
     """
-    windows = Windows.of(window, stride, frames)
+    labels, method = tuple(map(str, namer.classes_)), namer.method_
+    windows = Windows.of(window, stride, namer.frames)
     parts: list[Scored] = []
     with stream_frames(video, short_side=decoded_side(method), threads=threads) as stream:
-        pictures = _pictures(method, stream, windows, resize)
-        for part in judge_windows(method, judge, pictures, windows, batch=batch):
+        pictures = _pictures(method, stream, windows, namer.resize)
+        for part in judge_windows(method, namer.judge, pictures, windows, batch=batch):
             if part.probabilities.shape[1] != len(labels):
-                raise ValueError(f"{len(labels)} labels for {part.probabilities.shape[1]} probabilities")
+                raise ValueError(f"{len(labels)} classes for {part.probabilities.shape[1]} probabilities")
             parts.append(part)
             if progress is not None and stream.expected:
                 progress(min(stream.seconds / stream.expected, 1.0))
@@ -104,7 +99,7 @@ def timeline(
         video=str(video),
         seconds=stream.seconds,
         fps=stream.fps,
-        labels=tuple(str(label) for label in labels),
+        labels=labels,
         window=windows.window,
         stride=windows.stride,
         starts=np.array([start for part in parts for start in part.starts]) * windows.step,
