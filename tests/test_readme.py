@@ -46,9 +46,10 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     (example,) = blocks("python")
     for number, name in enumerate(sorted(set(re.findall(r"\w+\.mp4", example)))):
-        frames = torch.full((12, 3, 48, 64), 40 * number + 30, dtype=torch.uint8)
+        frames = torch.full((12, 3, 48, 64), 30 * number + 30, dtype=torch.uint8)
         write_video(tmp_path / name, frames)
     names: dict = {}
     exec(compile(example, "README.md", "exec"), names)
-    assert names["model"].predict("c.mp4") == "stir"
+    assert names["model"].set_params(reject=None).predict("c.mp4") == "stir"
+    assert names["model"].classes_.tolist() == ["pour", "stir", "whisk"]
     assert (tmp_path / "my_model").is_dir()
