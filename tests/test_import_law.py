@@ -22,18 +22,23 @@ LEVELS = [
     {"methods", "data"},
     {"toy", "hub"},
     {"engine", "classifier", "timeline"},
-    {"cli", "serve"},
+    {"serve"},
+    {"cli"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 NARROWER = {
     "data": {"shapes", "episode", "video"},
     "toy": {"shapes", "video", "data"},
-    "serve": {"classifier", "timeline"},
+    # And video: what an upload may be is read from its header before anything is decoded.
+    "serve": {"classifier", "timeline", "video"},
 }
 """Parts that may know less than everything below them."""
 
 FORBIDDEN = {"torchvision", "torchaudio", "decord", "mmcv", "pytorchvideo", "open_clip", "timm", "__future__"}
-LAZY = {"transformers", "accelerate", "matplotlib", "huggingface_hub", "jinja2", "tensorboard", "peft"}
+LAZY = {
+    *("transformers", "accelerate", "matplotlib", "huggingface_hub", "jinja2", "tensorboard", "peft"),
+    *("fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client"),
+}
 """Costly to import; none of them may load with the package itself."""
 
 

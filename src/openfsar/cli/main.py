@@ -8,9 +8,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from openfsar.cli.compare import compare
 from openfsar.cli.console import complain
 from openfsar.cli.data import cache, check, make_toy
 from openfsar.cli.demo import demo
+from openfsar.cli.episodes import episodes
 from openfsar.cli.eval import evaluate
 from openfsar.cli.explain import explain
 from openfsar.cli.fit import fit
@@ -18,6 +20,7 @@ from openfsar.cli.heap import keep_freed_memory
 from openfsar.cli.models import models
 from openfsar.cli.parser import Table, parse
 from openfsar.cli.predict import predict
+from openfsar.cli.prepare import prepare
 from openfsar.cli.search import search
 from openfsar.cli.serve import serve
 from openfsar.cli.timeline import timeline
@@ -26,10 +29,11 @@ from openfsar.cli.watch import watch
 
 VERBS: Table = {
     "demo": demo,
-    "data": {"make-toy": make_toy, "check": check, "cache": cache},
+    "data": {"make-toy": make_toy, "prepare": prepare, "check": check, "cache": cache, "episodes": episodes},
     "train": train,
     "search": search,
     "eval": evaluate,
+    "compare": compare,
     "fit": fit,
     "predict": predict,
     "explain": explain,
@@ -49,10 +53,13 @@ openfsar: few-shot action recognition. Show it a few clips of each action; it na
   the same in the browser  openfsar serve model
   see the whole story      openfsar demo
   train and evaluate       openfsar train recipes/otam/toy-motion.yaml && openfsar eval runs/otam-toy-motion
+  which of two is better   openfsar compare runs/otam-toy-motion protonet
   search an architecture   openfsar search recipes/sloshnet/toy-motion.yaml
   make and prepare data    openfsar data make-toy toy-motion data/toy-motion
+                           openfsar data prepare hmdb51 --videos HMDB51/
                            openfsar data check videos/
                            openfsar data cache videos/ cache/
+                           openfsar data episodes videos/ -o episodes.npz
   see what is there        openfsar models
 
 openfsar VERB --help says what a verb does, its options and an example.
