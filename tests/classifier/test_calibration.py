@@ -1,6 +1,7 @@
 """Leave-one-out: what it asks, what it chooses, and the threshold for "none of these"."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -224,7 +225,7 @@ def turning(first: str, second: str, ground: int) -> Clip:
     return Clip(pixels, torch.arange(8) / 8)
 
 
-def test_a_still_camera_is_found_out() -> None:
+def test_a_still_camera_is_found_out(tmp_path: Path) -> None:
     """Where only what changes tells the classes apart, an untrained method looks at what changes."""
     grounds = (20, 60, 100, 140, 180)
     orders = {"there": ("red", "blue"), "back": ("blue", "red")}
@@ -237,7 +238,17 @@ def test_a_still_camera_is_found_out() -> None:
     given = create("otam", tune="none")
     assert FewShotVideoClassifier(given, frames=4).fit(examples).method_ is given  # whoever builds it decides
     few = {name: clips[:1] for name, clips in examples.items()}
-    assert FewShotVideoClassifier("otam", frames=4).fit(few).method_.spec.options["centre"] is False
+    small = FewShotVideoClassifier("otam", frames=4, text_share=0.0).fit(few)
+    assert small.method_.spec.options["centre"] is False
+    small.save(tmp_path / "model")
+    grown = FewShotVideoClassifier.load(tmp_path / "model")
+    for name, clips in examples.items():
+        grown.add_examples(name, clips[1:])
+    assert grown.method_.spec.options["centre"] is True  # it may choose again, being untrained
+    grown.save(tmp_path / "model")
+    again = FewShotVideoClassifier.load(tmp_path / "model")
+    query = turning("red", "blue", 90)
+    np.testing.assert_allclose(again.decision_function(query), model.decision_function(query), rtol=1e-4)
 
 
 def test_both_sides_of_the_choice_share_their_parameters() -> None:

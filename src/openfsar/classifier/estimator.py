@@ -452,6 +452,10 @@ class FewShotVideoClassifier(Parameters):
         self = cls(str(folder.resolve()), **stored.options, device=device, progress=progress)
         self.method_ = self._resolve()
         self.tuned_, self.background_ = None, background
+        spec = self.method_.spec
+        if spec.pretrained and not self.method_.learnt:
+            # Nothing of it was trained: more examples may choose again what it looks at, as in a first fit.
+            self.method, self.encoder = spec.method, spec.encoder
         self._learn(examples, calibration)
         self.home_ = folder.resolve()
         return self
@@ -472,5 +476,5 @@ class FewShotVideoClassifier(Parameters):
         return str(url)
 
 
-_STORED = ("frames", "resize", "text_share", "prompt", "temperature", "reject")
+_STORED = ("frames", "resize", "centre", "text_share", "prompt", "temperature", "reject")
 """Arguments that decide answers; where and how fast to compute is no matter of the model."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +41,6 @@ class Model:
         self, classifier: FewShotVideoClassifier, folder: Path, *, limits: Limits, metrics: Metrics
     ) -> None:
         self.folder, self.limits, self.metrics = folder, limits, metrics
-        self.reject = classifier.reject
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._batcher: Batcher[Path, tuple[list[str], Labelled]] = Batcher(
             self._predict, size=classifier.batch, wait=WAIT
@@ -193,7 +191,7 @@ class Model:
 
     async def _change(self, change: Callable[[FewShotVideoClassifier], object]) -> None:
         def work() -> None:
-            fresh = copy.copy(self.classifier).set_params(reject=self.reject)
+            fresh = copy.copy(self.classifier)
             try:
                 change(fresh)
             except _Unchanged:
@@ -217,23 +215,11 @@ class Model:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     def _swap(self, classifier: FewShotVideoClassifier) -> None:
-        """From now on this one answers; it rejects as soon as it can keep what ``reject`` promises."""
+        """From now on this one answers."""
         self.ids = example_ids(classifier)
-        self.short = wanting(classifier, self.reject)
-        self.classifier = classifier.set_params(reject=None if self.short else self.reject)
+        self.classifier = classifier
         self.metrics.examples.set(len(self.ids))
         self.metrics.classes.set(len(self.classes()))
-
-
-def wanting(classifier: FewShotVideoClassifier, reject: float | str | None) -> int:
-    """How many examples to leave out are wanting before videos can be rejected as asked.
-
-    With n of them at least 1 / (n + 1) of known videos is lost (``Calibration.threshold``): 19 keep 95 %.
-    With fewer, "none of these" would be said too often, of the very first clips that people try.
-    """
-    known = len(classifier.calibration_.known) if classifier.ready else 0
-    least = math.ceil(1 / (1 - reject) - 1e-9) - 1 if isinstance(reject, float) and reject < 1 else 1
-    return max(0, least - known)
 
 
 class _Unchanged(Exception):

@@ -23,20 +23,16 @@ def open_model(
 
     Args:
         reject: share of videos of known actions to keep, or "never"; None leaves a model as it is, and is
-            0.95 for a new one. It takes effect as soon as there are enough examples to keep it: 19 for 0.95.
+            0.95 for a new one. It takes effect as soon as two actions have two examples each.
 
     Raises:
         ModelFolderError: The folder holds something else.
         ValueError: There is no such method or encoder, or the share is none.
     """
-    if isinstance(reject, float) and not 0 < reject <= 1:
-        raise ValueError(f"{reject=} must be a share above 0 and up to 1, such as 0.95, or 'never'")
+    if isinstance(reject, float) and not 0 < reject < 1:
+        raise ValueError(f"{reject=} must lie between 0 and 1, such as 0.95, or be 'never'")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         classifier = FewShotVideoClassifier.load(folder, device=device)
-        spec = classifier.method_.spec
-        if spec.pretrained and not classifier.method_.learnt:
-            # Nothing of it was trained: more examples may choose again what it looks at, as in a first fit.
-            classifier.set_params(method=spec.method, encoder=spec.encoder)
     else:
         find_method(method, encoder=encoder)  # refused now, and not with the first example
         classifier = FewShotVideoClassifier(

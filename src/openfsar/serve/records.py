@@ -39,9 +39,8 @@ class ModelRecord(BaseModel):
     classes: int
     examples: int
     ready: bool = Field(description="Whether it knows two actions, so that it can tell them apart.")
-    rejects: bool = Field(description='Whether it can say "none of these" by now.')
-    short: int | None = Field(
-        description="Examples, of actions with two or more, wanting before it can; null if it never will."
+    rejects: bool = Field(
+        description='Whether it can say "none of these" by now: two actions need two examples each.'
     )
     calibration: str | None = Field(description="What was chosen from the examples, in words.")
     asked: int = Field(description="Examples that were asked about as if they were new, each left out once.")

@@ -24,11 +24,10 @@ async function refresh() {
 
 function quality(about) {
   if (!about.ready) return '';
-  if (!about.asked) return 'With two clips each, it can tell you how well it does.';
+  if (!about.asked) return 'With two clips each, it can tell you how well it does, and say “none of these”.';
   const right = Math.round(about.accuracy * about.asked);
   const more = about.accuracy < 0.9 ? ' More clips help, and so do clips that differ in place and light.' : '';
-  const none = about.short ? ` ${plural(about.short, 'more clip')}, and it can say “none of these” as well.` : '';
-  return `${right} of ${plural(about.asked, 'example')} ${right === 1 ? 'is' : 'are'} named rightly from the others alone.${more}${none}`;
+  return `${right} of ${plural(about.asked, 'example')} ${right === 1 ? 'is' : 'are'} named rightly from the others alone.${more}`;
 }
 
 function startTabs() {
