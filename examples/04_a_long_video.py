@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from openfsar import FewShotVideoClassifier, create
-from openfsar.toy.fresh import write_fresh
 from openfsar.timeline import Rules, timeline
 from openfsar.timeline.export import Annotated, to_vtt
 from openfsar.toy.dataset import FPS
+from openfsar.toy.fresh import write_fresh
 from openfsar.toy.untrimmed import untrimmed
 from openfsar.video import write_video
 

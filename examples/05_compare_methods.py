@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from openfsar import create, evaluate
-from openfsar.toy.fresh import write_fresh
 from openfsar.data import VideoDataset, read_manifest
 from openfsar.matchers import frame_distances
 from openfsar.methods.matching import Matcher
 from openfsar.prototypes import merge_shots
+from openfsar.toy.fresh import write_fresh
 
 ENCODER = "toyclip"  # for your own clips, with network: "clip-vit-b-16"
 

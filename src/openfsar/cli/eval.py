@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.table import Table
 
+from openfsar.cli.episodes import asked
 from openfsar.cli.naming import evaluate_naming
 from openfsar.cli.run import RunError, load_method
 
 if TYPE_CHECKING:
-    from openfsar.engine.evaluate import Result
+    from openfsar.engine.outcome import Result
     from openfsar.engine.recipe import Recipe
     from openfsar.methods.base import FewShotMethod
 
@@ -22,23 +23,28 @@ def evaluate(
     *,
     data: str | None = None,
     encoder: str = "toyclip",
-    task: Literal["few-shot", "supervised", "base-to-novel"] | None = None,
+    task: Literal["few-shot", "all-way", "supervised", "base-to-novel"] | None = None,
     split: str = "test",
-    way: int = 5,
-    shot: int = 1,
-    query: int = 1,
-    episodes: int = 10_000,
+    way: int | None = None,
+    shot: int | None = None,
+    query: int | None = None,
+    episodes: int | None = None,
+    seeds: str | None = None,
+    episodes_file: Path | None = None,
     frames: int | None = None,
     views: int = 1,
     crops: int = 1,
-    seed: int = 0,
     protocol: Literal["cached", "paper"] = "cached",
     choose_text_share: bool = False,
     results: Path | None = None,
+    outcomes: Path | None = None,
     device: str | None = None,
     json: bool = False,
 ) -> None:
     """Measure accuracy on few-shot tasks with unseen classes, and zero-shot text where the encoder reads.
+
+    The task all-way asks for every class of the split at once, with a few examples of each, instead of for
+    some at a time; accuracy and interval are over so many draws of the examples.
 
     Methods that name videos by words can also name them among all classes, without examples: supervised
     takes the videos of the training classes that were held out, base-to-novel also those of the classes of
@@ -48,36 +54,39 @@ def evaluate(
         run: A run folder, a model folder, or the name of a method (then untrained, on --encoder).
         data: A toy data set by name, a manifest, or a folder per class; by default the data of the run.
         encoder: The encoder of a method given by name.
-        task: few-shot, supervised or base-to-novel; by default as the run was trained.
+        task: few-shot, all-way, supervised or base-to-novel; by default as the run was trained.
         split: The split to draw tasks from; "" for data without splits.
-        way: Classes per few-shot task.
-        shot: Examples per class.
-        query: Videos to name per class and task.
-        episodes: Few-shot tasks.
+        way: Classes per few-shot task; by default 5.
+        shot: Examples per class; by default 1.
+        query: Videos to name per class and task; by default 1.
+        episodes: Few-shot tasks of each seed; by default 10,000, and 1,000 of all-way.
+        seeds: The same seed draws the same tasks; 0 by default, 0,1,2 measures on three lists of them.
+        episodes_file: Take the tasks of this file, which openfsar data episodes wrote.
         frames: Frames sampled per video; by default as in training, or 8.
         views: Places in time of a video to name, whose probabilities are averaged.
         crops: Places in the image, at each of those in time.
-        seed: The same seed draws the same tasks.
         protocol: cached encodes every video once; paper samples its frames anew for every task (slow).
         choose_text_share: First choose how much the class names count, on the classes of the split val.
-        results: Append a line per system to this CSV file.
+        results: Append a line per system and seed to this CSV file.
+        outcomes: Keep all answers in this folder, a file per system and seed, for openfsar compare.
         device: Where to compute, such as cpu or cuda; by default the fastest there is.
         json: Print JSON with everything that was found instead of a table.
 
     Example:
         openfsar eval runs/otam-toy-motion
+        openfsar eval runs/otam-toy-motion --seeds 0,1,2 --outcomes outcomes/
         openfsar eval runs/m2-clip-toy-scene --task base-to-novel --views 3
         openfsar eval protonet --data videos/ --split "" --encoder clip-vit-b-16 --shot 5
     """
     from openfsar.encoders.clip import ClipEncoder
-    from openfsar.engine.evaluate import evaluate as measure
+    from openfsar.engine.evaluate import answer
     from openfsar.engine.open import open_videos
     from openfsar.engine.results import append_result
     from openfsar.methods.zoo import create
 
     method = load_method(run, encoder=encoder)
-    trained = _recipe(run)
-    recipe = _with_data(trained, method, data, run)
+    trained = recipe_of(run)
+    recipe = with_data(trained, method, data, run)
     recipe = replace(recipe, frames=frames or recipe.frames)
     systems = {method.spec.method: method}
     if method.spec.method != "zero-shot" and isinstance(method.encoder, ClipEncoder):
@@ -85,7 +94,9 @@ def evaluate(
         systems["zero-shot"] = create("zero-shot", encoder=spec.encoder, pretrained=spec.pretrained)
     if task is None:
         task = "supervised" if recipe.training == "clips" else "few-shot"
-    if task != "few-shot":
+    if task in ("supervised", "base-to-novel"):
+        if outcomes is not None or episodes_file is not None:
+            raise RunError(f"--task {task} asks no episodes; leave out --outcomes and --episodes-file")
         return evaluate_naming(
             systems,
             recipe,
@@ -99,32 +110,40 @@ def evaluate(
             json=json,
         )
     videos = open_videos(recipe, method, split, progress=not json)
+    lists = asked(
+        videos,
+        file=episodes_file,
+        way=way,
+        shot=shot,
+        query=query,
+        episodes=episodes,
+        seeds=seeds,
+        all_way=task == "all-way",
+    )
     if choose_text_share:
-        _choose_text_share(method, recipe, way=way, shot=shot, device=device, progress=not json)
+        classes, shots, _ = lists[0].shape
+        _choose_text_share(method, recipe, way=classes, shot=shots, device=device, progress=not json)
     found: list[Result] = []
-    for system in systems.values():
-        result = measure(
-            system,
-            videos,
-            way=way,
-            shot=shot,
-            query=query,
-            episodes=episodes,
-            seed=seed,
-            protocol=protocol,
-            device=device,
-            progress=not json,
-        )
-        found.append(result)
-        if results is not None:
-            append_result(result, results, recipe=trained if system is method else None)
+    for name, system in systems.items():
+        for outcome in answer(system, videos, lists, protocol=protocol, device=device, progress=not json):
+            found.append(outcome.result)
+            if outcomes is not None:
+                outcome.save(outcomes / _file(Path(run).name if system is method else name, outcome.result))
+            if results is not None:
+                append_result(outcome.result, results, recipe=trained if system is method else None)
     if json:
         print(dumps([loads(result.to_json()) for result in found], indent=2))
     else:
         Console().print(_table(found))
 
 
-def _recipe(run: str) -> "Recipe | None":
+def _file(system: str, result: "Result") -> str:
+    """What the answers of one system to one list of episodes are kept as."""
+    place = f"{result.data}-{result.split}".strip("-")
+    return f"{system}-{place}-{result.way}-way-{result.shot}-shot-seed-{result.seed}.npz"
+
+
+def recipe_of(run: str) -> "Recipe | None":
     """What a run folder was trained by; None for a model folder and for a method's name."""
     from openfsar.engine.recipe import load_recipe
 
@@ -132,7 +151,7 @@ def _recipe(run: str) -> "Recipe | None":
     return load_recipe(path) if path.is_file() else None
 
 
-def _with_data(trained: "Recipe | None", method: "FewShotMethod", data: str | None, run: str) -> "Recipe":
+def with_data(trained: "Recipe | None", method: "FewShotMethod", data: str | None, run: str) -> "Recipe":
     """The recipe to open videos by: that of the run, or a plain one for ``data``."""
     from openfsar.engine.recipe import Recipe
 
@@ -162,19 +181,36 @@ def _choose_text_share(
 
 
 def _table(found: "list[Result]") -> Table:
-    """A row per system; the hash tells whether two tables were measured on the same tasks."""
+    """A row per system and seed; the hash tells whether two tables were measured on the same tasks."""
+    from openfsar.engine.metrics import pooled
+
     first = found[0]
+    seeds = len({result.seed for result in found})
+    task = f"all {first.way} classes" if first.all_way else f"{first.way}-way"
     table = Table(box=None, header_style="bold", pad_edge=False, title_justify="left", caption_justify="left")
-    table.title = (
-        f"{first.way}-way {first.shot}-shot, {first.data} {first.split}, {first.episodes:,} episodes"
+    table.title = f"{task}, {first.shot}-shot, {first.data} {first.split}, {first.episodes:,} episodes" + (
+        " of each seed" if seeds > 1 else ""
     )
-    table.caption = f"episode list {first.episode_hash}; ± is the 95 % interval"
+    hashes = ", ".join(dict.fromkeys(result.episode_hash for result in found))
+    table.caption = f"episode list {hashes}; ± is the 95 % interval over episodes"
     table.add_column("system")
+    if seeds > 1:
+        table.add_column("seed", justify="right")
     table.add_column("accuracy %", justify="right")
     table.add_column("hardest class", style="dim")
-    for result in found:
-        hardest = min(result.per_class, key=lambda name: result.per_class[name])
-        name = f"{result.method}{' (transductive)' if result.transductive else ''}"
-        share = f"{100 * result.accuracy:.2f} ± {100 * result.interval:.2f}"
-        table.add_row(name, share, f"{hardest} {100 * result.per_class[hardest]:.0f}")
+    for system in dict.fromkeys(result.method for result in found):
+        rows = [result for result in found if result.method == system]
+        name = f"{system}{' (transductive)' if rows[0].transductive else ''}"
+        for result in rows:
+            hardest = min(result.per_class, key=lambda name: result.per_class[name])
+            seed = [str(result.seed)] if seeds > 1 else []
+            share = _percent(result.accuracy, result.interval)
+            table.add_row(name, *seed, share, f"{hardest} {100 * result.per_class[hardest]:.0f}")
+        if seeds > 1:
+            whole = pooled([(result.accuracy, result.interval) for result in rows])
+            table.add_row(name, "all", _percent(*whole), style="bold")
     return table
+
+
+def _percent(share: float, interval: float) -> str:
+    return f"{100 * share:.2f} ± {100 * interval:.2f}"

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from typing import Any
 
 BENCHMARKS = ("ssv2-full", "ssv2-small", "kinetics-100", "ucf101", "hmdb51")
 SPLITS = ("train", "val", "test")
@@ -21,6 +23,13 @@ class Split:
     name: str
     classes: tuple[str, ...]
 
+    videos: tuple[int, ...] = ()
+    """How many videos of each class the published lists have."""
+
+    prompts: tuple[str, ...] = ()
+    """What CLIP-FSAR calls each class in its sentences, slips included ("Blow DryHair"); empty for split val,
+    whose classes it does not name."""
+
 
 def load_split(benchmark: str, split: str) -> Split:
     """Class names of a published split: ``load_split("hmdb51", "test").classes``.
@@ -31,12 +40,24 @@ def load_split(benchmark: str, split: str) -> Split:
     Raises:
         SplitError: for an unknown benchmark or split.
     """
-    if benchmark not in BENCHMARKS:
-        raise SplitError(f"no benchmark {benchmark!r}; there are {', '.join(BENCHMARKS)}")
+    facts = read_facts(benchmark)
     if split not in SPLITS:
         raise SplitError(f"no split {split!r} in {benchmark}; there are {', '.join(SPLITS)}")
+    prompts = facts["prompts"].get(split, ())
+    return Split(benchmark, split, tuple(facts[split]), tuple(facts["videos"][split]), tuple(prompts))
+
+
+@cache
+def read_facts(benchmark: str) -> Mapping[str, Any]:
+    """What the file of a benchmark says.
+
+    Raises:
+        SplitError: for an unknown benchmark.
+    """
+    if benchmark not in BENCHMARKS:
+        raise SplitError(f"no benchmark {benchmark!r}; there are {', '.join(BENCHMARKS)}")
     file = files("openfsar.data") / "splits" / f"{benchmark}.json"
-    return Split(benchmark, split, tuple(json.loads(file.read_text(encoding="utf-8"))[split]))
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def check_disjoint(classes: Mapping[str, Iterable[str]]) -> None:

@@ -1,6 +1,8 @@
 """Accuracy, its uncertainty and its breakdown by class, as pure functions of predictions."""
 
+from collections.abc import Sequence
 from math import sqrt
+from statistics import fmean
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,6 +22,15 @@ def mean_interval(values: Float[Tensor, " E"] | Bool[Tensor, " E"]) -> tuple[flo
         raise ValueError(f"an interval needs at least two episodes, got {len(values)}")
     values = values.double()
     return values.mean().item(), Z95 * values.std().item() / sqrt(len(values))
+
+
+def pooled(found: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Of equally many episodes of each of several seeds, with half intervals: all episodes as one list.
+
+    Right for one model on independent lists; runs that were trained apart differ by more than their episodes
+    (see ``student_interval``).
+    """
+    return fmean(mean for mean, _ in found), sqrt(sum(half**2 for _, half in found)) / len(found)
 
 
 def harmonic_mean(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:

@@ -42,7 +42,7 @@ def append_result(result: Result, path: Path, *, recipe: Recipe | None = None, c
         ResultsError: if the file has other columns.
     """
     values = {column: getattr(result, column) for column in ("way", "shot", "query", "episodes", "seed")}
-    values |= {"episode_hash": result.episode_hash, "protocol": result.protocol}
+    values |= {"episode_hash": result.episode_hash, "protocol": result.label}
     values["seconds"] = f"{result.seconds_encode + result.seconds_match:.1f}"
     _append(result, values, path, recipe, changed)
 
