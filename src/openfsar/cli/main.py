@@ -23,6 +23,7 @@ from openfsar.cli.predict import predict
 from openfsar.cli.prepare import prepare
 from openfsar.cli.search import search
 from openfsar.cli.serve import serve
+from openfsar.cli.table import table
 from openfsar.cli.timeline import timeline
 from openfsar.cli.train import train
 from openfsar.cli.watch import watch
@@ -34,6 +35,7 @@ VERBS: Table = {
     "search": search,
     "eval": evaluate,
     "compare": compare,
+    "table": table,
     "fit": fit,
     "predict": predict,
     "explain": explain,
@@ -54,6 +56,7 @@ openfsar: few-shot action recognition. Show it a few clips of each action; it na
   see the whole story      openfsar demo
   train and evaluate       openfsar train recipes/otam/toy-motion.yaml && openfsar eval runs/otam-toy-motion
   which of two is better   openfsar compare runs/otam-toy-motion protonet
+  beside published figures openfsar table --benchmark hmdb51
   search an architecture   openfsar search recipes/sloshnet/toy-motion.yaml
   make and prepare data    openfsar data make-toy toy-motion data/toy-motion
                            openfsar data prepare hmdb51 --videos HMDB51/
