@@ -21,11 +21,11 @@ SIDE = 64
 
 
 def bars(kind: str, frames: int, seed: int) -> Tensor:
-    """A bright bar that crosses a dark noisy frame, or the noise alone."""
+    """A bright bar that stands somewhere in a dark noisy frame, or the noise alone."""
     generator = torch.Generator().manual_seed(seed)
     pictures = torch.randint(0, 60, (frames, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
     for t in range(frames):
-        at = 2 + t * 50 // frames
+        at = 2 + 7 * seed % 50
         if kind == "upright":
             pictures[t, 0, :, at : at + 10] = 250
         elif kind == "level":

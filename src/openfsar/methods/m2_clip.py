@@ -95,6 +95,7 @@ class M2Clip(FusedMethod):
         text_share: Share of the class names in the prediction, 0..1; 1, names alone, is the paper's.
     """
 
+    templates = TEMPLATE
     closed_set = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {},
