@@ -128,13 +128,19 @@ def evaluate(
         for outcome in answer(system, videos, lists, protocol=protocol, device=device, progress=not json):
             found.append(outcome.result)
             if outcomes is not None:
-                outcome.save(outcomes / _file(Path(run).name if system is method else name, outcome.result))
+                outcome.save(outcomes / _file(system_name(run) if system is method else name, outcome.result))
             if results is not None:
                 append_result(outcome.result, results, recipe=trained if system is method else None)
     if json:
         print(dumps([loads(result.to_json()) for result in found], indent=2))
     else:
         Console().print(_table(found))
+
+
+def system_name(run: str) -> str:
+    """What a run is called for short: its folder, not the one of its best model."""
+    path = Path(run)
+    return path.parent.name if path.name == "best" and path.parent.name else path.name
 
 
 def _file(system: str, result: "Result") -> str:
@@ -175,6 +181,7 @@ def _choose_text_share(
             f"{method.spec.method} does not fuse names with examples; leave out --choose-text-share"
         )
     videos = open_videos(recipe, method, "val", progress=progress)
+    way = min(way, len(videos.classes))  # of a task of all test classes there may be fewer here
     chosen = choose_text_share(method, videos, way=way, shot=shot, device=device, progress=progress)
     if progress:
         Console().print(f"share of the class names: {chosen}")
@@ -186,9 +193,9 @@ def _table(found: "list[Result]") -> Table:
 
     first = found[0]
     seeds = len({result.seed for result in found})
-    task = f"all {first.way} classes" if first.all_way else f"{first.way}-way"
+    task = f"{first.way}-way {first.shot}-shot{' (all classes)' * first.all_way}"
     table = Table(box=None, header_style="bold", pad_edge=False, title_justify="left", caption_justify="left")
-    table.title = f"{task}, {first.shot}-shot, {first.data} {first.split}, {first.episodes:,} episodes" + (
+    table.title = f"{task}, {first.data} {first.split}, {first.episodes:,} episodes" + (
         " of each seed" if seeds > 1 else ""
     )
     hashes = ", ".join(dict.fromkeys(result.episode_hash for result in found))
