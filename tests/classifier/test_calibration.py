@@ -111,8 +111,10 @@ def test_given_values_are_kept_and_wrong_ones_refused() -> None:
         with pytest.raises(ValueError, match="must lie in 0..1|must be positive"):
             fitted(method, **options)
     for wrong in (1.5, "background"):
+        colours = ColourMethod()
         with pytest.raises(ValueError, match="between 0 and 1"):
-            fitted(ColourMethod(), reject=wrong)
+            fitted(colours, reject=wrong)
+        assert colours.batches == []  # before anything is looked at
 
 
 def test_the_temperature_makes_probabilities_as_good_as_the_answers() -> None:

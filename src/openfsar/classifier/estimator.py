@@ -19,7 +19,7 @@ from torch import Tensor
 from openfsar import hub
 from openfsar.classifier import storage
 from openfsar.classifier.answers import NONE, Judged, Labelled, NotFittedError
-from openfsar.classifier.calibration import Calibration
+from openfsar.classifier.calibration import OWN, Calibration
 from openfsar.classifier.encode import Encoded, Resize, Video, encode_videos, film_strip, read_clip
 from openfsar.classifier.examples import Examples
 from openfsar.classifier.explanation import Explanation, nearest_example
@@ -116,8 +116,8 @@ class FewShotVideoClassifier(Parameters):
 
         Raises:
             VideoError: naming the first example that cannot be read.
-            ValueError: for fewer than two classes, as many labels as not videos, or ``reject`` and ``tune``
-                with too few examples to learn from.
+            ValueError: for fewer than two classes, as many labels as not videos, an argument out of its
+                range, or ``tune`` with too few examples.
         """
         videos, names = pairs(videos, labels)
         classes = sorted(set(names))
@@ -126,10 +126,12 @@ class FewShotVideoClassifier(Parameters):
                 f"fit needs examples of at least 2 classes, got {classes}; "
                 "add a folder or label=path of another action"
             )
+        # Wishes that cannot be granted are refused before anything is decoded.
+        self._wishes()
+        Calibration(0.0, OWN, 1.0, background=(0.0,) if background else ()).threshold(self.reject)
         self._forget()
-        method = self._resolve()
         self.tuned_: Tuned | None = None
-        self.method_ = method
+        self.method_ = self._resolve()
         self.background_ = self._features(background) if background else None
         self._learn(self._look(videos, names))
         if self.tune:
@@ -147,7 +149,6 @@ class FewShotVideoClassifier(Parameters):
                 self.method_ = self.tuned_.method
                 self.background_ = self._features(background) if background else None
                 self._learn(self._look(videos, names))
-        self.calibration_.threshold(self.reject)  # refuse a wish that cannot be granted
         return self
 
     def add_examples(self, label: str, videos: Video | Sequence[Video]) -> "FewShotVideoClassifier":
@@ -434,7 +435,7 @@ class FewShotVideoClassifier(Parameters):
     def _store(self, folder: Path, *, same_method: bool) -> None:
         options = {name: value for name, value in self.get_params().items() if name in _STORED}
         fitted = vars(self).get("fitted_")
-        calibration = fitted.calibration if fitted else Calibration(0.0, "own", 1.0)
+        calibration = fitted.calibration if fitted else Calibration(0.0, OWN, 1.0)
         parts = self._known(), self.background_, calibration
         storage.save(folder, self.method_, *parts, options, same_method=same_method)
 
