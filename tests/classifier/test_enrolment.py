@@ -34,7 +34,7 @@ def counted(method: FewShotMethod, monkeypatch: pytest.MonkeyPatch) -> list[int]
     return sizes
 
 
-@pytest.mark.parametrize("name", ["otam", "clip-fsar", "trx", "gghm"])
+@pytest.mark.parametrize("name", ["otam", "clip-fsar", "gghm"])
 def test_the_101st_example_costs_one_encode_and_so_does_an_answer(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
