@@ -112,7 +112,7 @@ def main() -> None:
         for name, function in stages.items():
             found = timed(function, options.repeats)
             table.add_row(name, f"{statistics.median(found):,.1f}", f"{min(found):,.1f} to {max(found):,.1f}")
-        Console().print(table)
+        Console(width=110).print(table)
 
 
 if __name__ == "__main__":

@@ -119,12 +119,15 @@ def test_a_tuned_tower_is_stored_and_found_again(monkeypatch: pytest.MonkeyPatch
     assert sizes["plain"] < 1000 < sizes["tuned"]  # an untrained method stores nothing of its encoder
 
 
-def test_nothing_is_kept_where_training_harms(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_kept_where_training_harms(
+    short: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(tune, "RATE", 50.0)  # blows the weights up
     monkeypatch.setattr(tune, "_measure", lambda method, pool, wishes: (0.5, float(not method.training) - 2))
     method = create("ma-fsar", encoder="tiny", pretrained=False)
-    model = FewShotVideoClassifier(method, frames=2, tune=True).fit(EXAMPLES)
+    model = FewShotVideoClassifier(method, frames=2, tune=True, progress=True).fit(EXAMPLES)
     assert model.tuned_ is not None and model.tuned_.steps == 0 and model.method_ is method
+    assert "tuning takes about" in capsys.readouterr().err
 
 
 def test_episodes_ask_about_clips_that_are_not_among_the_answers() -> None:

@@ -36,6 +36,8 @@ WAY, SHOT = 5, 3
 """Of a training episode, at most."""
 RATE, WARMUP, NORM = 1e-3, 5, 1.0
 """Of AdamW: peak learning rate, steps it takes to get there, and the longest gradient."""
+TRIED = 2
+"""Steps after which it is said how long the rest will take."""
 RANK = 8
 CLIPS = 400
 """In memory at most: 2.4 MB each at 8 frames of 224 pixels."""
@@ -118,6 +120,7 @@ def tune_on(
     first = best = _measure(method, pool, wishes)
     kept, state, since = 0, _state(learner), 0
     learner.recompute_activations()
+    started = time.monotonic()
     for step in _watched(range(1, STEPS + 1), progress):
         learner.train()
         with torch.random.fork_rng(devices=[]):
@@ -128,6 +131,8 @@ def tune_on(
         nn.utils.clip_grad_norm_(parameters, NORM)
         optimizer.step()
         schedule.step()
+        if step == TRIED and progress:
+            _tell((time.monotonic() - started) / TRIED)
         if step % EVERY == 0:
             found = _measure(learner.eval(), pool, wishes)
             since += 1
@@ -264,6 +269,13 @@ def _encode(
 
 def _state(learner: FewShotMethod) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in trainable_parameters(learner).items()}
+
+
+def _tell(seconds: float) -> None:
+    """How long training will take at most, from the time of a step."""
+    whole = seconds * STEPS
+    took = f"{whole / 60:.0f} min" if whole >= 90 else f"{whole:.0f} s"
+    Console(stderr=True).print(f"tuning takes about {took}, less where held-out clips stop gaining")
 
 
 def _watched(steps: range, progress: bool) -> Iterable[int]:
