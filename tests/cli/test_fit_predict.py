@@ -279,3 +279,11 @@ def test_real_footage_goes_all_the_way(tmp_path: Path) -> None:
     records = json.loads((tmp_path / "labels.json").read_text())
     assert [record["file"] for record in records] == rest
     assert all(record["nearest"] in videos and record["error"] is None for record in records)
+
+
+@pytest.mark.parametrize(("method", "random"), [("trx", True), ("otam", False)])
+def test_a_method_that_nobody_trained_is_told_from_one_that_needs_no_training(
+    method: str, random: bool, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(clips), "--method", method, "--frames", "2", "-o", str(tmp_path / "m")]) == 0
+    assert ("that nothing has trained" in capsys.readouterr().err) is random

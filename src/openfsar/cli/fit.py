@@ -115,6 +115,11 @@ def fit(
         groups, others = _without(bad, groups, others)
         classifier.fit(groups, background=others)
     classifier.save(out)
+    if model is None and classifier.method_.learnt and not tune:
+        warn(
+            f"{method} has parameters of its own that nothing has trained: they are random; train it first "
+            "(openfsar train) and give the run as --model, or use otam"
+        )
     if json:
         print(dumps(_as_json(classifier, out, groups, bad, time.perf_counter() - began), indent=2))
     else:
