@@ -2,7 +2,8 @@
 
 A model folder holds
 
-- ``openfsar.json``: method, encoder, options, the weight file's name, the digest of all that is not in it;
+- ``openfsar.json``: method, encoder, options, the weight file's name, the digest of all that is not in it,
+  the statistics of pixels;
 - ``model-<digest>.safetensors``: the learnt parameters alone where the encoder can be had again by its name;
   everything where it was random (``pretrained=False``);
 - ``README.md``: the model card.
@@ -15,8 +16,8 @@ and is replaced last, in one step: a save killed at any moment leaves the old mo
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,10 @@ class _Record:
     """Name of the weight file."""
     frozen: str
     """Digest of the parameters that are not in it."""
+    pixels: Sequence[Sequence[float]] = ()
+    """Their mean and standard deviation, per channel: a published file may have its own."""
+    origin: str = ""
+    """Name of the published file it was read from."""
 
 
 def save(method: FewShotMethod, folder: str | Path) -> None:
@@ -84,7 +89,16 @@ def save(method: FewShotMethod, folder: str | Path) -> None:
     dtype = str(method.encoder.mean.dtype).removeprefix("torch.")
     weights = f"model-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
     spec = replace(spec, encoder=_lasting(spec.encoder))
-    record = _Record(FORMAT, version("openfsar"), asdict(spec), dtype, weights, _frozen(method, kept))
+    record = _Record(
+        FORMAT,
+        version("openfsar"),
+        asdict(spec),
+        dtype,
+        weights,
+        _frozen(method, kept),
+        [x.flatten().tolist() for x in (method.encoder.mean, method.encoder.std)],
+        method.origin,
+    )
     if not (folder / weights).is_file():
         _write(folder / weights, data)
     _write(folder / RECORD, json.dumps(asdict(record), indent=2).encode())
@@ -98,12 +112,14 @@ def save(method: FewShotMethod, folder: str | Path) -> None:
 def load(source: str | Path, *, encoder: str | VisualEncoder | None = None) -> FewShotMethod:
     """The method that ``save`` wrote, in eval mode, from a folder or a hub name ("owner/model").
 
-    A published checkpoint of ActionCLIP, its authors' or mmaction2's, is one file and loads as it is: see
+    Published checkpoints are one file and load as they are: ActionCLIP's, of its authors or of mmaction2,
+    with CLIP's tokenizer.json beside it; CLIP-FSAR's, of its authors' or of CLIP-SPM's code base; TRX's. See
     methods/released.py.
 
     Args:
         source: A local folder or file wins over a hub name.
-        encoder: Where the encoder it was trained on is now, or that encoder itself, which is taken over.
+        encoder: Where the encoder it was trained on is now, or that encoder itself, which is taken over. Of a
+            CLIP-FSAR file: the CLIP it was tuned from, which has the text tower; else OpenAI's is fetched.
 
     Raises:
         HubError: No model there, damaged or foreign files, or another encoder than it was trained on.
@@ -125,6 +141,9 @@ def load(source: str | Path, *, encoder: str | VisualEncoder | None = None) -> F
             f"load(folder, encoder=...); if the method is unknown, upgrade to openfsar {record.openfsar}"
         ) from error
     method.to(_DTYPES[record.dtype])
+    method.origin = record.origin
+    if record.pixels:
+        method.encoder.set_statistics(*record.pixels)
     tensors = _read_weights(folder, record)
     _check_fit(method, tensors, record, folder)
     method.load_state_dict(tensors, strict=False)
@@ -132,14 +151,12 @@ def load(source: str | Path, *, encoder: str | VisualEncoder | None = None) -> F
 
 
 def _released(path: Path, encoder: str | VisualEncoder | None) -> FewShotMethod:
-    if encoder is not None:
-        raise HubError(f"{path} is a file that holds its own encoder; load it without encoder=...")
     try:
-        return load_released(path)
+        return load_released(path, encoder)
     except EncoderError as error:
         raise HubError(
-            f"{path} is a file; give a folder that save wrote, or a published checkpoint of ActionCLIP with "
-            f"a tokenizer.json beside it: {error}"
+            f"{path} is a file; give a folder that save wrote, or a published checkpoint of ActionCLIP (with "
+            f"a tokenizer.json beside it), CLIP-FSAR or TRX: {error}"
         ) from error
 
 
@@ -239,7 +256,10 @@ def _read_record(folder: Path) -> _Record:
         raise HubError(f"{path} has format {newest}, this openfsar reads up to {FORMAT}; upgrade openfsar")
     if not (
         isinstance(content, dict)
-        and content.keys() == {field.name for field in fields(_Record)}
+        and {field.name for field in fields(_Record) if field.default is MISSING} <= content.keys()
+        and content.keys() <= {field.name for field in fields(_Record)}
+        and _are_statistics(content.get("pixels", []))
+        and isinstance(content.get("origin", ""), str)
         and isinstance(content["spec"], dict)
         and content["spec"].keys() == {field.name for field in fields(MethodSpec)}
         and str(content["dtype"]) in _DTYPES
@@ -247,6 +267,15 @@ def _read_record(folder: Path) -> _Record:
     ):
         raise HubError(f"{path} is not a record of openfsar; give a folder that save wrote")
     return _Record(**content)
+
+
+def _are_statistics(values: object) -> bool:
+    """Mean and standard deviation of three channels; older records have none."""
+    return values == [] or (
+        isinstance(values, list)
+        and [len(row) if isinstance(row, list) else 0 for row in values] == [3, 3]
+        and all(isinstance(x, float) for row in values for x in row)
+    )
 
 
 def _read_weights(folder: Path, record: _Record) -> dict[str, Tensor]:
@@ -269,6 +298,8 @@ def _card(method: FewShotMethod, record: _Record) -> str:
         if spec["pretrained"]
         else "all parameters"
     )
+    random = "" if spec["pretrained"] or record.origin else ", random weights"
+    origin = f"\n| read from | {record.origin}, a published checkpoint |" if record.origin else ""
     return f"""---
 library_name: openfsar
 tags: [few-shot, action-recognition, video]
@@ -281,7 +312,7 @@ tags: [few-shot, action-recognition, video]
 | | |
 |---|---|
 | method | {spec["method"]} ({options}) |
-| encoder | {source}, {method.encoder.image_size} px{"" if spec["pretrained"] else ", random weights"} |
+| encoder | {source}, {method.encoder.image_size} px{random} |{origin}
 | parameters | {count_parameters(method)} |
 | this folder holds | {holds} |
 | written by | openfsar {record.openfsar}, torch {torch.__version__} |

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from openfsar.encoders.clip_resnet import ModifiedResNet
 from openfsar.encoders.geometry import RESNET_PATCH, EncoderError, Geometry
+from openfsar.encoders.towers import VisionTower
+from openfsar.encoders.visual import VisualTower
 
 State = dict[str, Tensor]
 
@@ -48,6 +50,17 @@ _VISION, _TEXT = "visual.transformer.resblocks", "transformer.resblocks"
 _STAGES = tuple(f"visual.layer{i}" for i in (1, 2, 3, 4))
 _RESNET_SIZES = {f"{stage}.0.conv1.weight" for stage in _STAGES} | {"visual.attnpool.positional_embedding"}
 """What tells a ResNet and its sizes."""
+_TOWER_NAMES = {
+    "class_embedding": "embeddings.class_embedding",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "conv1.weight": "embeddings.patch_embedding.weight",
+    "ln_pre.weight": "pre_norm.weight",
+    "ln_pre.bias": "pre_norm.bias",
+    "ln_post.weight": "head.norm.weight",
+    "ln_post.bias": "head.norm.bias",
+    "proj": "head.projection.weight",
+}
+"""Of a visual transformer alone, in a ``VisionTower``."""
 _NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size"}
 
 
@@ -104,10 +117,15 @@ def _table(geometry: Geometry) -> dict[str, tuple[str, ...]]:
             table |= {f"visual.{name}": (f"visual.{name}",) for name in ModifiedResNet(geometry).state_dict()}
     for theirs, ours, layers in towers:
         for i in range(layers):
-            old, new = f"{theirs}.{i}", f"{ours}.encoder.layers.{i}"
-            for kind in ("weight", "bias"):
-                table |= {f"{old}.{a}.{kind}": (f"{new}.{b}.{kind}",) for a, b in _LAYER_NAMES.items()}
-                table[f"{old}.attn.in_proj_{kind}"] = tuple(f"{new}.self_attn.{x}_proj.{kind}" for x in "qkv")
+            table |= _block_table(f"{theirs}.{i}", f"{ours}.encoder.layers.{i}")
+    return table
+
+
+def _block_table(old: str, new: str) -> dict[str, tuple[str, ...]]:
+    table: dict[str, tuple[str, ...]] = {}
+    for kind in ("weight", "bias"):
+        table |= {f"{old}.{a}.{kind}": (f"{new}.{b}.{kind}",) for a, b in _LAYER_NAMES.items()}
+        table[f"{old}.attn.in_proj_{kind}"] = tuple(f"{new}.self_attn.{x}_proj.{kind}" for x in "qkv")
     return table
 
 
@@ -131,6 +149,32 @@ def from_openai(state: State) -> tuple[State, Geometry]:
         copies = (part.clone(memory_format=torch.contiguous_format) for part in parts)  # as safetensors asks
         ours |= zip(names, copies, strict=True)
     return ours, geometry
+
+
+def from_openai_visual(state: State, tower: VisualTower) -> State:
+    """The visual half of an OpenAI state dict, under names without ``visual.`` -> that of a tower.
+
+    Raises:
+        EncoderError: Tensors are missing, left over, or of other sizes than the tower's.
+    """
+    own = {name: list(tensor.shape) for name, tensor in tower.state_dict().items()}
+    table: dict[str, tuple[str, ...]] = {name: (name,) for name in own}
+    if isinstance(tower, VisionTower):
+        table = {theirs: (ours,) for theirs, ours in _TOWER_NAMES.items()}
+        for i in range(len(tower.blocks)):
+            table |= _block_table(f"transformer.resblocks.{i}", f"blocks.{i}.layer")
+    wrong = table.keys() ^ state.keys()
+    if wrong:
+        raise EncoderError(f"its visual tower does not match: {sorted(wrong)[:3]} missing or left over")
+    found: State = {}
+    for theirs, names in table.items():
+        tensor, shape = state[theirs], own[names[0]]
+        shape = shape[::-1] if theirs == "proj" else [len(names) * rows for rows in shape[:1]] + shape[1:]
+        if list(tensor.shape) != shape:
+            raise EncoderError(f"{theirs!r} has shape {list(tensor.shape)} where the tower has {shape}")
+        tensor = tensor.T if theirs == "proj" else tensor
+        found |= zip(names, tensor.chunk(3) if len(names) == 3 else (tensor,), strict=True)
+    return found
 
 
 def to_openai(state: State, geometry: Geometry) -> State:

@@ -79,6 +79,10 @@ class VisualEncoder(nn.Module):
         """Channels of each level of ``maps``, shallow to deep."""
         return self.vision.widths
 
+    def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Other statistics than those its weights came with: a tower trained further may have had its own."""
+        self.mean, self.std = (self.mean.new_tensor(values).view(-1, 1, 1) for values in (mean, std))
+
     def normalise(self, clips: UInt8[Tensor, "B T C H W"]) -> Float[Tensor, "B T C H W"]:
         """Pixels 0..255 to what the tower was trained on, in the parameters' dtype.
 

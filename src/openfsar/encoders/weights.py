@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from openfsar.encoders.actionclip_files import split_actionclip
 from openfsar.encoders.clip import CLIP_MEAN, CLIP_STD, ClipEncoder
+from openfsar.encoders.clip_fsar_files import split_clip_fsar
 from openfsar.encoders.clip_resnet import ClipResNet
 from openfsar.encoders.geometry import RESNET_PATCH, EncoderError, Geometry
 from openfsar.encoders.openai import check_open_clip, from_openai
@@ -87,6 +89,16 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SETTINGS = ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", OPEN_CLIP]
 _WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors"]
 _PICKLED = "pytorch_model.bin"
+_SCALAR = np._core.multiarray.scalar  # pyright: ignore[reportAttributeAccessIssue]  (no public name)
+_NUMBERS = [
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    (_SCALAR, "numpy.core.multiarray.scalar"),  # as numpy 1 wrote it
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    np.dtypes.Int64DType,
+]
+"""What a plain number of numpy consists of in a file; published ones keep an accuracy or a count as such."""
 _DAMAGE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError)
 
 
@@ -216,6 +228,11 @@ def _from_file(path: Path, name: str, pretrained: bool, seed: int) -> VisualEnco
         weights = content if pretrained else None
         config = geometry_of(content).config()
         return resnet_encoder(config, weights, name=name, pretrained=pretrained, seed=seed)
+    if split_clip_fsar(content) is not None:
+        raise EncoderError(
+            f"{path} is a CLIP-FSAR, whose visual tower stands there without a text tower; "
+            "openfsar.load(file).encoder has both"
+        )
     released = split_actionclip(content)
     return from_state(content if released is None else released.clip, path, name, pretrained, seed)
 
@@ -230,7 +247,8 @@ def read_file(path: Path) -> dict[str, Any]:
         content = read_tensors(path)
     else:
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_NUMBERS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
         except _DAMAGE as error:
             raise EncoderError(
                 f"{path} is not a file of tensors ({_first_line(error)}); give an OpenAI state dict, "

@@ -53,6 +53,9 @@ class FewShotMethod(nn.Module, ABC):
     learnt: frozenset[str]
     """Names of the parameters built to train. A checkpoint holds them even when they are frozen by then."""
 
+    origin: str = ""
+    """Name of the published file that its parameters were read from; empty for all others."""
+
     @abstractmethod
     def text(self, names: Sequence[str]) -> Float[Tensor, "N D"] | None:
         """Text features of class names, computed once per vocabulary; None for systems that read no names."""

@@ -1,92 +1,47 @@
-"""Published checkpoints that are whole methods: ActionCLIP's, of its authors and of mmaction2.
+"""Published checkpoints that are whole methods. A file says by its tensors which it is.
 
-Such a file says by its tensors what it is: sizes of the towers, temporal shift, and behind the tower a
-transformer with its layers and learnt positions (77 rows by the authors, as many as frames by mmaction2), or
-nothing but a mean. What it cannot say is taken from the paper: preset "paper", every template, everything
-trains.
+Read are ActionCLIP's and CLIP-FSAR's, each in the layouts of two code bases, and TRX's. The files of these
+names tell which tensors are used, and what comes from papers and code because no tensor says it.
 """
 
-import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from openfsar.encoders.actionclip_files import ActionClipFile, State, split_actionclip
 from openfsar.encoders.geometry import EncoderError
-from openfsar.encoders.weights import from_state, read_file
+from openfsar.encoders.visual import VisualEncoder
+from openfsar.encoders.weights import read_file
 from openfsar.methods.base import FewShotMethod
-from openfsar.methods.zoo import build
+from openfsar.methods.released_actionclip import read_actionclip
+from openfsar.methods.released_clip_fsar import read_clip_fsar
+from openfsar.methods.released_trx import read_trx
 
-_POSITIONS = "frame_position_embeddings.weight"
-_LAYER = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)\.(\w+)")
-_PARTS = {
-    "attn": "self_attn",
-    "attn.out_proj": "self_attn.out_proj",
-    "ln_1": "norm1",
-    "ln_2": "norm2",
-    "mlp.c_fc": "linear1",
-    "mlp.c_proj": "linear2",
-}
+Reader = Callable[[Mapping[str, Any], Path, str | VisualEncoder | None], FewShotMethod | None]
+
+READERS: tuple[Reader, ...] = (read_trx, read_clip_fsar, read_actionclip)
+"""Asked in this order: each knows a ``model_state_dict``, and the last takes any for its own."""
 
 
-def load_released(path: Path) -> FewShotMethod:
-    """The ActionCLIP of a published file, towers and head, in eval mode and float32.
+def load_released(path: Path, encoder: str | VisualEncoder | None = None) -> FewShotMethod:
+    """The method of a published file, in eval mode and float32.
+
+    Args:
+        path: A file of tensors; no code in it is run.
+        encoder: Where a file holds no text tower: the CLIP it was tuned from, taken over.
 
     Raises:
-        EncoderError: The file is none, is damaged, or holds a head that is not known here.
+        EncoderError: The file is none, is damaged, or holds a method that is not known here.
     """
-    parts = split_actionclip(read_file(path))
-    if parts is None:
-        raise EncoderError(
-            "this one holds neither model_state_dict and fusion_model_state_dict, as its authors write, "
-            "nor a state_dict with clip. and adapter., as mmaction2 does; where it is a CLIP alone, "
-            "openfsar.create(method, encoder=file)"
-        )
-    encoder = from_state(parts.clip, path, str(path))
-    method = build("actionclip", encoder, preset="paper", **_options(parts))
-    head = {f"head.{name}": tensor for name, tensor in _head(parts.head).items()}
-    own = {name: x for name, x in method.state_dict().items() if name.startswith("head.")}
-    wrong = sorted(
-        {name for name in own.keys() & head.keys() if own[name].shape != head[name].shape}
-        | (own.keys() ^ head.keys())
+    content = read_file(path)
+    for read in READERS:
+        method = read(content, path, encoder)
+        if method is not None:
+            method.origin = path.name
+            return method
+    raise EncoderError(
+        "this one holds neither model_state_dict and fusion_model_state_dict (ActionCLIP of its authors) nor "
+        "a state_dict with clip. and adapter. (of mmaction2), nor a model_state with head.backbone. and "
+        "head.context2. (CLIP-FSAR of its authors), nor a model_state_dict with backbone. and context2. (of "
+        "CLIP-SPM) or with resnet. and transformers. (TRX); where it is a CLIP alone, "
+        "openfsar.create(method, encoder=file)"
     )
-    if wrong:
-        raise EncoderError(
-            f"{wrong[:3]} of its transformer over frames are missing, left over or of another size (CLIP's "
-            f"joint width is {encoder.dim}); copy the file again"
-        )
-    method.load_state_dict(head, strict=False)
-    return method
-
-
-def _options(parts: ActionClipFile) -> dict[str, Any]:
-    tower = "shift" if parts.shifted else "plain"
-    if not parts.head:
-        return {"visual": "mean", "tower": tower}
-    unknown = sorted(name for name in parts.head if name != _POSITIONS and not _ours(name))
-    layers = {found[1] for name in parts.head if (found := _LAYER.fullmatch(name))}
-    if unknown or not layers or _POSITIONS not in parts.head:
-        lacks = f"no {_POSITIONS!r}" if _POSITIONS not in parts.head else "no transformer"
-        raise EncoderError(
-            f"its head has {unknown[:3] if unknown else lacks}; of the published heads the transformer "
-            "(Transf) and the mean (MeanP) can be read: for its CLIP alone, "
-            "openfsar.create(method, encoder=file)"
-        )
-    return {
-        "visual": "transf",
-        "tower": tower,
-        "layers": len(layers),
-        "positions": len(parts.head[_POSITIONS]),
-    }
-
-
-def _head(theirs: State) -> dict[str, Tensor]:
-    """Under the names of ``TimeTransformer``."""
-    return {"positions" if name == _POSITIONS else _ours(name): x for name, x in theirs.items()}
-
-
-def _ours(name: str) -> str:
-    """The name here of a tensor of the head's layers, empty for any other."""
-    found = _LAYER.fullmatch(name)
-    return f"layers.{found[1]}.{_PARTS[found[2]]}.{found[3]}" if found and found[2] in _PARTS else ""
