@@ -22,7 +22,7 @@ LEVELS = [
     {"methods", "data"},
     {"toy", "hub"},
     {"engine", "classifier", "timeline"},
-    {"serve"},
+    {"serve", "studies"},
     {"cli"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

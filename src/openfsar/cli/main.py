@@ -21,6 +21,7 @@ from openfsar.cli.models import models
 from openfsar.cli.parser import Table, parse
 from openfsar.cli.predict import predict
 from openfsar.cli.prepare import prepare
+from openfsar.cli.reproduce import reproduce
 from openfsar.cli.search import search
 from openfsar.cli.serve import serve
 from openfsar.cli.table import table
@@ -36,6 +37,7 @@ VERBS: Table = {
     "eval": evaluate,
     "compare": compare,
     "table": table,
+    "reproduce": reproduce,
     "fit": fit,
     "predict": predict,
     "explain": explain,
@@ -57,6 +59,7 @@ openfsar: few-shot action recognition. Show it a few clips of each action; it na
   train and evaluate       openfsar train recipes/otam/toy-motion.yaml && openfsar eval runs/otam-toy-motion
   which of two is better   openfsar compare runs/otam-toy-motion protonet
   beside published figures openfsar table --benchmark hmdb51
+  run a paper's tables     openfsar reproduce ma-fsar
   search an architecture   openfsar search recipes/sloshnet/toy-motion.yaml
   make and prepare data    openfsar data make-toy toy-motion data/toy-motion
                            openfsar data prepare hmdb51 --videos HMDB51/

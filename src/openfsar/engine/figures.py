@@ -58,7 +58,7 @@ SHARE = LinearSegmentedColormap.from_list("share", ["#0072b200", "#0072b2"])
 """From the page itself to full blue."""
 
 
-def _svg(figure: Figure, label: str) -> str:
+def svg(figure: Figure, label: str) -> str:
     """The figure as one ``<svg>`` element that scales with the page and names itself to screen readers."""
     text = io.StringIO()
     quiet = {"Date": None, "Creator": None}
@@ -75,7 +75,7 @@ def loss_curve(curve: Curve) -> str:
         axes.plot(curve.steps, curve.values, color=BLUE, linewidth=0.6, alpha=0.35)
         axes.plot(curve.steps, _smooth(curve.values), color=BLUE, linewidth=1.6)
         axes.set(title="training loss (nats)", ylim=(min(0.0, *curve.values), None))
-        return _svg(figure, "training loss over the training steps")
+        return svg(figure, "training loss over the training steps")
 
 
 def accuracy_curve(curve: Curve, *, chance: float) -> str:
@@ -92,7 +92,7 @@ def accuracy_curve(curve: Curve, *, chance: float) -> str:
         axes.annotate("chance", (1, chance), (0, 3), ("axes fraction", "data"), "offset points", ha="right")
         axes.set(title="accuracy on validation classes (%)", ylim=(0, 1))
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
-        return _svg(figure, "validation accuracy over the training steps")
+        return svg(figure, "validation accuracy over the training steps")
 
 
 def _panel(last: int) -> tuple[Figure, Axes]:
@@ -133,7 +133,7 @@ def confusion(shares: Float[Tensor, "A A"], classes: Sequence[str]) -> str:
         bar = figure.colorbar(picture, ax=axes, shrink=0.5, aspect=30, pad=0.01, format=PercentFormatter(1))
         bar.outline.set_visible(False)
         bar.set_label("share of the class")
-        return _svg(figure, "confusion matrix over the test classes")
+        return svg(figure, "confusion matrix over the test classes")
 
 
 def alignment(strip: Alignment) -> str:
@@ -148,7 +148,7 @@ def alignment(strip: Alignment) -> str:
         bar = figure.colorbar(picture, ax=axes, shrink=0.45, aspect=22, pad=0.02)
         bar.outline.set_visible(False)
         bar.set_label("distance of frames (1 − cosine)")
-        return _svg(figure, "distances between the frames of a query and a support video, with the path")
+        return svg(figure, "distances between the frames of a query and a support video, with the path")
 
 
 def draw_alignment(

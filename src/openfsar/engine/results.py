@@ -31,12 +31,16 @@ class ResultsError(ValueError):
     """A file that is not a table of results."""
 
 
-def append_result(result: Result, path: Path, *, recipe: Recipe | None = None, changed: str = "") -> None:
+def append_result(
+    result: Result, path: Path, *, recipe: Recipe | None = None, changed: str = "", selected: bool = True
+) -> None:
     """Append a line; the file is made where it is absent. Lines of parallel runs never mix.
 
     Args:
         recipe: What the method was trained by; None for an untrained one.
         changed: What was changed in the recipe, in a word or two, such as a row of an ablation.
+        selected: Whether the recipe's ``select`` split picked the state that was measured; otherwise it is
+            the one after a fixed number of steps.
 
     Raises:
         ResultsError: if the file has other columns.
@@ -44,10 +48,18 @@ def append_result(result: Result, path: Path, *, recipe: Recipe | None = None, c
     values = {column: getattr(result, column) for column in ("way", "shot", "query", "episodes", "seed")}
     values |= {"episode_hash": result.episode_hash, "protocol": result.label}
     values["seconds"] = f"{result.seconds_encode + result.seconds_match:.1f}"
-    _append(result, values, path, recipe, changed)
+    _append(result, values, path, recipe, changed, selected)
 
 
-def append_naming(result: NamingResult, path: Path, *, known: bool, recipe: Recipe | None = None) -> None:
+def append_naming(
+    result: NamingResult,
+    path: Path,
+    *,
+    known: bool,
+    recipe: Recipe | None = None,
+    changed: str = "",
+    selected: bool = True,
+) -> None:
     """``append_result`` for videos named among all classes.
 
     Args:
@@ -58,7 +70,7 @@ def append_naming(result: NamingResult, path: Path, *, known: bool, recipe: Reci
     values |= {"shot": "", "query": "", "seed": "", "episode_hash": ""}
     values["protocol"] = f"{'known' if known else 'new'} classes, {result.head}, {views}"
     values["seconds"] = f"{result.seconds:.1f}"
-    _append(result, values, path, recipe)
+    _append(result, values, path, recipe, changed, selected)
 
 
 def _append(
@@ -66,7 +78,8 @@ def _append(
     values: Mapping[str, object],
     path: Path,
     recipe: Recipe | None,
-    changed: str = "",
+    changed: str,
+    selected: bool,
 ) -> None:
     row = {
         **values,
@@ -74,7 +87,7 @@ def _append(
         "recipe": f"{recipe.label} {changed}".strip() if recipe else "",
         "accuracy": f"{100 * result.accuracy:.2f}",
         "interval": f"{100 * result.interval:.2f}",
-        "select": recipe.select if recipe else "",
+        "select": (recipe.select if selected else "fixed") if recipe else "",
         "train_seed": recipe.seed if recipe else "",
         "trainable": result.trainable,
         "commit": _commit(),

@@ -12,8 +12,9 @@ With t the text feature of a class, v the mean over time of the tower's frames, 
               text mode, and what lies between the combined one
 
 Preset "released" is the published code: 0.01 added to the product of norms, a logit scale that starts at 1
-and trains, smoothing 0.5, visual scores alone. Preset "clean" (the default) has a true cosine, CLIP's own
-logit scale and the combined score of the paper. Both tune the whole visual tower; the text tower is frozen.
+and trains, smoothing 0.5, visual scores alone, a prompt without a full stop. Preset "clean" (the default) has
+a true cosine, CLIP's own logit scale and the paper's combined score. Both tune the whole visual tower; the
+text tower is frozen.
 Left to recipes: the schedule at double speed, the coupled weight decay of 1e-3 that the published yaml does
 not show, and 1-shot training for 5-shot tests. Our own addition is ``tune="lora"``: the tower stays as it is,
 and changes of low rank to its matrices train, for less memory and small files.
@@ -58,6 +59,8 @@ class ClipFsar(FusedMethod, FrameFirst):
         encoder: Taken over: frozen, but for the part that ``tune`` names.
         tune: What trains of the visual tower: "full" all of it, "lora" low-rank changes, "none" nothing.
         rank: Rank of those changes.
+        modulation: Whether prototypes read their class name; False leaves the text token out, to see what it
+            is worth.
         merge: Whether shots are averaged "before" the temporal block (published for 5-shot) or "after" it.
         matcher: How frames are compared.
         smoothing: Softness of OTAM's minimum, in units of distance.
@@ -78,6 +81,7 @@ class ClipFsar(FusedMethod, FrameFirst):
             "smoothing": 0.5,
             "logit_scale": 1.0,
             "text_share": 0.0,
+            "prompt": "clip-fsar",
         },
     }
 
@@ -87,6 +91,7 @@ class ClipFsar(FusedMethod, FrameFirst):
         *,
         tune: Literal["full", "lora", "none"] = "full",
         rank: int = 8,
+        modulation: bool = True,
         merge: Literal["before", "after"] = "before",
         matcher: MatcherName = "otam",
         smoothing: float = 0.1,
@@ -102,6 +107,7 @@ class ClipFsar(FusedMethod, FrameFirst):
         one_of("tune", tune, "full", "lora", "none")
         self.encoder = tuned(encoder, "full" if tune == "full" else "none")
         self.templates = TEMPLATES[one_of("prompt", prompt, *TEMPLATES)]
+        self.modulation = modulation
         self.merge = one_of("merge", merge, "before", "after")
         self.matcher = make_matcher(matcher, encoder.dim, smoothing=smoothing, eps=eps, centre=centre)
         self.temporal = TemporalBlock(encoder.dim, heads=heads)
@@ -141,6 +147,8 @@ class ClipFsar(FusedMethod, FrameFirst):
     def _modulated(
         self, frames: Float[Tensor, "*e B T D"], text: Float[Tensor, "*e B D"]
     ) -> Float[Tensor, "*e B T D"]:
+        if not self.modulation:
+            return self.temporal(frames)
         return self.temporal(torch.cat([frames, text[..., None, :].to(frames.dtype)], -2))[..., :-1, :]
 
     def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:

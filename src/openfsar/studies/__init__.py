@@ -1,0 +1,1 @@
+"""What the papers claim, run again: tables of recipes, over seeds, beside the published numbers."""
