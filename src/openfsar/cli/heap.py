@@ -6,6 +6,7 @@ of a step of M2-CLIP on ToyCLIP went there (docs/experiments.md). The peak of me
 """
 
 import ctypes
+import gc
 from platform import libc_ver
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -19,3 +20,10 @@ def keep_freed_memory() -> None:
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(_TRIM_THRESHOLD, -1)  # the end of the heap is never given back
     mallopt(_MMAP_MAX, 0)  # large blocks come from the heap too
+
+
+def return_freed_memory() -> None:
+    """Give back once what is kept and in nobody's use, between two jobs of one process."""
+    gc.collect()
+    if libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from openfsar.cli.console import note, show, stage, warn
-from openfsar.cli.heap import keep_freed_memory
+from openfsar.cli.heap import keep_freed_memory, return_freed_memory
 from openfsar.cli.progress import progress
 from openfsar.cli.run import RunError
 
@@ -98,7 +98,15 @@ def _run(
     measured: dict[str, Measured] = {}
     failed = done = 0
     alone = workers == 1  # then each run shows its own progress
-    runs = run_jobs(jobs, folder, workers=workers, results=results, prepare=keep_freed_memory, progress=alone)
+    runs = run_jobs(
+        jobs,
+        folder,
+        workers=workers,
+        results=results,
+        prepare=keep_freed_memory,
+        between=return_freed_memory,
+        progress=alone,
+    )
     with stage("ran") as said, progress("runs", len(jobs), shown=not alone) as tell:
         for job, what in runs:
             done += 1
