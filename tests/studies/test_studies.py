@@ -119,6 +119,8 @@ def test_a_file_that_contradicts_itself_is_refused_by_name(changes, words) -> No
 def test_a_study_and_its_tables_are_found_by_name() -> None:
     with pytest.raises(StudyError, match="no study 'trx'; there are ma-fsar"):
         load_study("trx")
+    with pytest.raises(StudyError, match="nothing.yaml cannot be read"):
+        load_study("nothing.yaml")
     study = load_study("ma-fsar")
     assert [table.name for table in study.only(("metrics",)).tables] == ["metrics"]
     assert study.only(()) == study
@@ -200,3 +202,11 @@ def test_a_picture_has_every_row_and_every_panel() -> None:
     (curves,) = parse_study("t", small(rows=budgets, budgets=True)).tables
     drawn = draw(found(curves, {"S, 10": [50.0, 51.0, 52.0], "S, 20": [60.0, 62.0, 64.0]}))
     assert "training episodes" in drawn
+
+
+def test_the_study_of_the_guide_is_one(tmp_path) -> None:
+    guide = (RECIPES.parent / "docs" / "howto" / "reproduce.md").read_text()
+    (tmp_path / "ratio.yaml").write_text(re.search(r"```yaml\n(.*?)```", guide, re.DOTALL)[1])
+    study = load_study(str(tmp_path / "ratio.yaml"))
+    jobs = jobs_of([study], scale="toy", seeds=1, recipes=RECIPES)
+    assert [job.recipe.options["ratio"] for job in jobs] == [0.0625, 0.25]

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from openfsar import hub
 from openfsar.cli.main import main
 from openfsar.data.manifest import Manifest, VideoRecord, write_manifest
+from openfsar.engine.evaluate import evaluate
+from openfsar.engine.open import make_method, open_manifest, open_videos
 from openfsar.engine.recipe import load_recipe
 from openfsar.engine.results import read_results
 from openfsar.studies import run as runs
@@ -75,6 +78,18 @@ def test_a_run_is_measured_once_and_kept(recipes, tmp_path, monkeypatch) -> None
     assert dict(run_jobs(asked, tmp_path, workers=1)) == first
 
 
+def test_at_full_scale_the_state_that_was_best_on_validation_classes_is_measured(recipes, tmp_path) -> None:
+    rows = {"adapted": {"set": {"steps": 2, "warmup_steps": 1, "eval_every": 1, "eval_episodes": 4}}}
+    (job,) = jobs_of([study(rows, full=["colours"])], scale="full", seeds=1, recipes=recipes)
+    ((_, what),) = run_jobs([job], tmp_path, workers=1, results=tmp_path / "r.csv")
+    assert isinstance(what, Measured), what
+    best = kept_file(tmp_path, job).parent / "best"
+    found = evaluate(hub.load(best), open_videos(job.recipe, hub.load(best), "test"), way=2, episodes=10_000)
+    assert what.accuracy[FEW_SHOT] == pytest.approx(100 * found.accuracy)
+    (line,) = read_results(tmp_path / "r.csv")
+    assert (line["select"], line["episodes"]) == ("val", "10000")
+
+
 def test_runs_at_the_same_time_find_what_runs_one_after_another_find(recipes, tmp_path) -> None:
     asked = jobs(recipes, {"": {"set": {"options.tune": "none"}}}, seeds=2)
     together = dict(run_jobs(asked, tmp_path / "a", workers=2))
@@ -107,8 +122,8 @@ def test_a_method_that_names_videos_is_measured_by_every_head_on_known_and_new_c
 
 def test_the_first_videos_of_each_class(recipes) -> None:
     recipe = load_recipe(recipes / "protonet" / "colours.yaml")
-    method = runs.make_method(recipe, runs.open_manifest(recipe))
-    videos = runs.open_videos(recipe, method, "test")
+    method = make_method(recipe, open_manifest(recipe))
+    videos = open_videos(recipe, method, "test")
     assert [r.path.stem for r in first_videos(videos, 2).records] == [
         *("test-0-0", "test-0-1", "test-1-0", "test-1-1")
     ]

@@ -35,7 +35,7 @@ def reproduce(
     on validation classes. What is done is kept: a run that was stopped goes on where it was.
 
     Args:
-        papers: ma-fsar, clip-fsar, m2-clip, actionclip, gghm, sloshnet, or all.
+        papers: ma-fsar, clip-fsar, m2-clip, actionclip, gghm, sloshnet, or all; or YAML files of your own.
         scale: toy needs nothing but time; full needs the data sets and the weights.
         tables: Some tables only, such as components,metrics.
         seeds: Runs of each row; by default 3, and 1 at full scale.
@@ -49,6 +49,7 @@ def reproduce(
         openfsar reproduce ma-fsar
         openfsar reproduce ma-fsar --tables components,metrics --seeds 5
         openfsar reproduce all --out runs/claims
+        openfsar reproduce ratio.yaml
         openfsar reproduce ma-fsar --scale full --plan
     """
     import torch
@@ -93,9 +94,10 @@ def _run(
     jobs: "Sequence[Job]", folder: Path, workers: int, results: Path | None
 ) -> "tuple[dict[str, Measured], int]":
     """What was measured, by the jobs' keys, and how many failed."""
-    from openfsar.studies.run import run_jobs
+    from openfsar.studies.run import kept_file, run_jobs
 
     measured: dict[str, Measured] = {}
+    waiting = {job.key for job in jobs if not kept_file(folder, job).is_file()}
     failed = done = 0
     alone = workers == 1  # then each run shows its own progress
     runs = run_jobs(
@@ -107,17 +109,19 @@ def _run(
         between=return_freed_memory,
         progress=alone,
     )
-    with stage("ran") as said, progress("runs", len(jobs), shown=not alone) as tell:
+    with stage("ran") as said, progress("runs", len(waiting), shown=not alone) as tell:
         for job, what in runs:
-            done += 1
             if isinstance(what, Exception):
                 failed += 1
                 warn(f"{job.title}, {job.recipe.data}, seed {job.recipe.seed}: {type(what).__name__}: {what}")
             else:
                 measured[job.key] = what
+            if job.key not in waiting:
+                continue  # what was there already says nothing of the time that is left
+            done += 1
             tell(done, 0.0)
             if alone:
-                note(f"{done} of {len(jobs)} runs")
+                note(f"{done} of {len(waiting)} runs")
         said.append(f"{len(measured)} of {len(jobs)} runs")
     return measured, failed
 

@@ -7,6 +7,7 @@ it, in the words of ``openfsar train RECIPE key=value``. Two rows that come to t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -105,15 +106,26 @@ class Study:
 
 
 def load_study(name: str) -> Study:
-    """One of ``STUDIES``.
+    """One of ``STUDIES``, or that of a YAML file of the same form.
 
     Raises:
-        StudyError: there is none of that name.
+        StudyError: there is none of that name, or the file cannot be read.
     """
-    if name not in STUDIES:
-        raise StudyError(f"there is no study {name!r}; there are {', '.join(STUDIES)}")
-    text = (files("openfsar.studies") / f"{name}.yaml").read_text(encoding="utf-8")
-    return parse_study(name, yaml.safe_load(text))
+    if name in STUDIES:
+        text = (files("openfsar.studies") / f"{name}.yaml").read_text(encoding="utf-8")
+        return parse_study(name, yaml.safe_load(text))
+    path = Path(name)
+    if path.suffix != ".yaml":
+        raise StudyError(
+            f"there is no study {name!r}; there are {', '.join(STUDIES)}, and YAML files of yours"
+        )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StudyError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise StudyError(f"{path} is no study; docs/howto/reproduce.md shows one")
+    return parse_study(path.stem, content)
 
 
 def parse_study(name: str, content: Mapping[str, Any]) -> Study:
@@ -128,7 +140,7 @@ def parse_study(name: str, content: Mapping[str, Any]) -> Study:
         tables = tuple(_table(key, dict(table), default) for key, table in values.pop("tables").items())
         return Study(name=name, tables=tables, **values)
     except (TypeError, KeyError, AttributeError) as error:
-        raise StudyError(f"study {name}: {error}") from error
+        raise StudyError(f"study {name}: {type(error).__name__}: {error}") from error
 
 
 def _table(name: str, values: dict[str, Any], default: str) -> Table:
