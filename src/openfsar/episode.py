@@ -29,6 +29,13 @@ class Record:
         """Moved to ``device``; ``dtype`` changes floating tensors only (labels and pixels keep theirs)."""
         return self.map(lambda x: x.to(device, dtype if dtype and x.is_floating_point() else x.dtype))
 
+    @property
+    def nbytes(self) -> int:
+        """Of all its tensors."""
+        sizes: list[int] = []
+        self.map(lambda x: sizes.append(x.nbytes) or x)
+        return sum(sizes)
+
     def __repr__(self) -> str:
         def show(value: Any) -> str:
             if isinstance(value, Tensor):

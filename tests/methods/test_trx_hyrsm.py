@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from openfsar.encoders.tiny import tiny_encoder
-from openfsar.episode import Episode
+from openfsar.episode import Episode, FrameFeatures, SupportSet
 from openfsar.methods.base import FewShotMethod
 from openfsar.methods.zoo import build
 
@@ -154,3 +154,17 @@ def test_hyrsm_says_which_vocabulary_it_needs(vocabulary: tuple[str, ...]) -> No
 def test_impossible_options_are_refused(name: str, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(name, **options)
+
+
+@pytest.mark.parametrize("centre", [False, True])
+def test_trx_scores_alike_with_and_without_what_is_computed_once_per_video(centre: bool) -> None:
+    method = build("trx", tiny_encoder(), key_width=8, centre=centre).eval()
+    raw = FrameFeatures(torch.randn(9, 4, method.encoder.dim, generator=torch.Generator().manual_seed(0)))
+    digested = method.digest(raw)
+    assert digested.nbytes > raw.nbytes and method.digest(digested) is digested
+    labels = torch.tensor([0, 1, 2, 0, 2])  # in no order, and of uneven numbers
+    plain, fast = (
+        method.score(x[:4], method.prepare(SupportSet(x[4:], labels, 3))) for x in (raw, digested)
+    )
+    torch.testing.assert_close(fast, plain)
+    assert torch.equal(digested.frames, raw.frames)  # what names are compared with

@@ -51,7 +51,7 @@ class TupleAttention(nn.Module):
             raise ValueError(f"option sizes={list(sizes)} must be different numbers of frames from 1 up")
         if key_width < 1:
             raise ValueError(f"option {key_width=} must be at least 1")
-        self.least = max(sizes)
+        self.sizes, self.least = tuple(sizes), max(sizes)
         self.maps = nn.ModuleList([TupleMaps(width, size, key_width) for size in sizes])
         self.dropout = nn.Dropout(dropout)
 
@@ -66,10 +66,39 @@ class TupleAttention(nn.Module):
 
         Half precision is accumulated and returned in float32, also under autocast; float64 stays.
         """
-        support, present = _by_class(exemplars, labels, way)
-        asking, answering = (self._positioned(frames) for frames in (query, support))
-        distances = [_distances(maps(asking), maps(answering), present) for maps in self.maps]
+        return self.compare(self.describe(query), self.describe(exemplars), labels, way)
+
+    def describe(
+        self, frames: Float[Tensor, "*b T D"]
+    ) -> tuple[Float[Tensor, "*b _ _"], Float[Tensor, "*b _ _"]]:
+        """Keys and values of all tuples of a video: what of the metric does not depend on other videos.
+
+        They take ``8 key_width`` bytes for each tuple in float32: 774 kB for 8 frames, as published.
+        """
+        positioned = self._positioned(frames)
+        keys, values = zip(*(maps(positioned) for maps in self.maps), strict=True)
+        return torch.cat(keys, -2), torch.cat(values, -2)
+
+    def compare(
+        self,
+        query: tuple[Float[Tensor, "*e Q _ _"], Float[Tensor, "*e Q _ _"]],
+        exemplars: tuple[Float[Tensor, "*e X _ _"], Float[Tensor, "*e X _ _"]],
+        labels: Int[Tensor, "*e X"],
+        way: int,
+    ) -> Float[Tensor, "*e Q N"]:
+        """``forward`` of videos that are described already."""
+        asked, shown = (self._by_size(described) for described in (query, exemplars))
+        order, present = _members(labels, way)
+        support = [tuple(_by_class(part, order, way) for part in pair) for pair in shown]
+        distances = [_distances(own, other, present) for own, other in zip(asked, support, strict=True)]
         return torch.stack(distances).mean(0)
+
+    def _by_size(self, described: tuple[Tensor, Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values apart again, by cardinality."""
+        total, frames = described[0].shape[-2], self.least
+        while sum(counts := [math.comb(frames, size) for size in self.sizes]) < total:
+            frames += 1
+        return list(zip(*(part.split(counts, -2) for part in described), strict=True))
 
     def _positioned(self, frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "*b _ D"]:
         frames = held(frames, self.least)
@@ -117,8 +146,8 @@ class TupleMaps(nn.Module):
 
 
 def _distances(
-    query: tuple[Float[Tensor, "*e Q X D"], Float[Tensor, "*e Q X D"]],
-    support: tuple[Float[Tensor, "*e N K _ D"], Float[Tensor, "*e N K _ D"]],
+    query: tuple[Float[Tensor, "*e Q X D"], ...],
+    support: tuple[Float[Tensor, "*e N K _ D"], ...],
     present: Bool[Tensor, "*e N K"],
 ) -> Float[Tensor, "*e Q N"]:
     """From keys and values: X tuples per query, K videos per class, some of which are only padding."""
@@ -133,16 +162,31 @@ def _distances(
     return gaps.unflatten(-1, asked.shape[-3:-1]).mean(-1).mT
 
 
-def _by_class(
-    videos: Float[Tensor, "*e X U D"], labels: Int[Tensor, "*e X"], way: int
-) -> tuple[Float[Tensor, "*e N K U D"], Bool[Tensor, "*e N K"]]:
-    """The videos of each class, padded with those of others to the largest class; and which are its own."""
+def _members(
+    labels: Int[Tensor, "*e X"], way: int
+) -> tuple[Int[Tensor, "*e N K"] | None, Bool[Tensor, "*e N K"]]:
+    """The videos of each class, padded with others to as many as the largest has; and which are its own.
+
+    None in place of the former where all lie so already, as those of episodes do.
+    """
     members = labels[..., None, :] == torch.arange(way, device=labels.device)[:, None]
     shots = int(members.sum(-1).max())
     order = members.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[..., :shots]
+    present = members.gather(-1, order)
+    place = torch.arange(way * shots, device=labels.device).unflatten(0, (way, shots))
+    if labels.shape[-1] == way * shots and bool((order == place).all()):
+        return None, present
+    return order, present
+
+
+def _by_class(
+    videos: Float[Tensor, "*e X U D"], order: Int[Tensor, "*e N K"] | None, way: int
+) -> Float[Tensor, "*e N K U D"]:
+    """The videos that ``order`` names; not copied without one."""
+    if order is None:
+        return videos.unflatten(-3, (way, -1))
     chosen = videos.flatten(-2).take_along_dim(order.flatten(-2)[..., None], -2)
-    padded = chosen.unflatten(-1, videos.shape[-2:]).unflatten(-3, (way, shots))
-    return padded, members.gather(-1, order)
+    return chosen.unflatten(-1, videos.shape[-2:]).unflatten(-3, order.shape[-2:])
 
 
 def held(frames: Float[Tensor, "*b T D"], least: int) -> Float[Tensor, "*b _ D"]:

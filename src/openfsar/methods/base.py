@@ -70,6 +70,12 @@ class FewShotMethod(nn.Module, ABC):
         ``support_reads_text``.
         """
 
+    def digest(self, features: FrameFeatures) -> FrameFeatures:
+        """The features of videos with what else of ``prepare`` and ``score`` depends on each video alone, so
+        that it is not computed again for every task. Both give the same with and without it.
+        """
+        return features
+
     @abstractmethod
     def prepare(self, support: SupportSet) -> Task:
         """Everything that needs no query, once per task. Accepts many tasks at once (leading axes ``*e``)."""

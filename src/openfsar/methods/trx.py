@@ -15,14 +15,27 @@ video too short for a tuple holds its last frame.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
 
 from openfsar.encoders.visual import VisualEncoder
+from openfsar.episode import FrameFeatures, Task
 from openfsar.methods.episodic import Tune
 from openfsar.methods.frames import FrameMethod
-from openfsar.methods.matching import Changes, Tuples
+from openfsar.methods.matching import Changes, Tuples, changes
 
 PAIRS_AND_TRIPLES: Sequence[int] = [2, 3]
 """A list, as the recipe and the saved record of a method give it back."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TupleFeatures(FrameFeatures):
+    """Frames, and what their tuples ask and answer with."""
+
+    keys: Float[Tensor, "*b _ _"]
+    values: Float[Tensor, "*b _ _"]
 
 
 class Trx(FrameMethod):
@@ -62,3 +75,21 @@ class Trx(FrameMethod):
             learn_scale=learn_scale,
             text_share=text_share,
         )
+
+    def digest(self, features: FrameFeatures) -> TupleFeatures:
+        """With the keys and values of all tuples, 774 kB for a video of 8 frames as published."""
+        if isinstance(features, TupleFeatures):
+            return features
+        frames = changes(features.frames) if isinstance(self.matcher, Changes) else features.frames
+        return TupleFeatures(features.frames, *self._tuples.attention.describe(frames))
+
+    def compare(self, query: FrameFeatures, task: Task) -> Float[Tensor, "*e Q N"]:
+        asked, shown = self.digest(query), self.digest(task.exemplars)
+        described = (asked.keys, asked.values), (shown.keys, shown.values)
+        return -self.scale(self._tuples.attention.compare(*described, task.labels, task.way))
+
+    @property
+    def _tuples(self) -> Tuples:
+        inner = self.matcher.matcher if isinstance(self.matcher, Changes) else self.matcher
+        assert isinstance(inner, Tuples)
+        return inner
