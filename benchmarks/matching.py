@@ -1,6 +1,11 @@
 """Seconds for 10,000 episodes from cached features, next to a plain loop over episodes for the same numbers.
 
     python benchmarks/matching.py [--episodes 10000] [--batch 64] [--threads 2]
+    python benchmarks/matching.py --every [--episodes 1000]
+
+The second form compares the matchers: episodes a second, and the largest memory of the process so far. TRX
+stands there twice: with keys and values of its tuples computed for each episode, as public code does, and
+once per video.
 
 2,400 videos of 8 x 512 random features, 5-way episodes with one query per class, matched with OTAM. The
 plain loop does what public code does: one episode at a time, its table of alignments filled cell by cell
@@ -9,8 +14,10 @@ case for agreement (all classes are equally near), so equal predictions mean som
 """
 
 import argparse
+import resource
 import time
 from collections.abc import Iterator
+from typing import Any, get_args
 
 import torch
 from rich.console import Console
@@ -20,8 +27,9 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, pad
 
 from openfsar.encoders.tiny import tiny_encoder
-from openfsar.episode import FrameFeatures, SupportSet
+from openfsar.episode import FrameFeatures, SupportSet, Task
 from openfsar.methods.base import FewShotMethod
+from openfsar.methods.matching import MatcherName, make_matcher
 from openfsar.methods.zoo import build
 
 CLASSES, VIDEOS_PER_CLASS, FRAMES, WIDTH, WAY = 24, 100, 8, 512, 5
@@ -82,10 +90,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="episodes at a time")
     parser.add_argument("--plain", type=int, default=100, help="episodes of the plain loop")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--every", action="store_true", help="compare the matchers instead")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     generator = torch.Generator().manual_seed(0)
     bank = FrameFeatures(torch.randn(CLASSES * VIDEOS_PER_CLASS, FRAMES, WIDTH, generator=generator))
+    if options.every:
+        compare_matchers(bank, options, generator)
+        return
     method = build("otam", tiny_encoder(), tune="none")
     table = Table(
         title=f"{options.episodes:,} five-way OTAM episodes, {options.threads} threads, wall (processor) time"
@@ -111,6 +123,43 @@ def main() -> None:
         )
         if difference > 1e-3:
             raise SystemExit(f"{shot}-shot: the two disagree by {difference}")
+    Console().print(table)
+
+
+@torch.inference_mode()
+def compare_matchers(bank: FrameFeatures, options: argparse.Namespace, generator: torch.Generator) -> None:
+    """A row per matcher, a column per number of shots."""
+    shots = (1, 5)
+    drawn = {shot: draw(options.episodes, shot, generator) for shot in shots}
+    trx = build("trx", tiny_encoder(), tune="none").eval()
+    trx.matcher = make_matcher("trx", WIDTH)  # the tiny tower is narrower than these features
+    tuples = trx.digest(bank[:1]).nbytes
+    table = Table(title=f"episodes a second, {options.threads} threads, {options.batch} at a time")
+    for column in ("", *(f"{shot}-shot" for shot in shots), "peak memory", "bytes a video"):
+        table.add_column(column, justify="right" if column else "left")
+    for name in ("pooled", "otam", "bi-mhm", "hybrid", "trx", "trx, tuples once per video"):
+        once = name not in get_args(MatcherName)
+        features = trx.digest(bank) if once else bank
+        matcher = trx.compare if once else make_matcher(name, WIDTH).eval()
+        speeds = []
+        for shot in shots:
+            labels = torch.arange(WAY).repeat_interleave(shot)
+
+            def scores(
+                labels: Tensor = labels, shot: int = shot, matcher: Any = matcher, features: Any = features
+            ) -> Iterator[Tensor]:
+                for shown, asked in zip(*(x.split(options.batch) for x in drawn[shot]), strict=True):
+                    task = Task(features[shown.flatten(1)], labels.expand(len(shown), -1), WAY)
+                    query = features[asked]
+                    yield matcher(query if matcher == trx.compare else query.frames, task)
+
+            next(scores())  # warm up
+            steps = -(-options.episodes // options.batch)
+            _, (wall, _) = timed(scores(), steps, f"{name}, {shot}-shot")
+            speeds.append(f"{options.episodes / wall:,.0f}")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        table.add_row(name, *speeds, f"{peak:.1f} GB", f"{tuples if once else bank[:1].nbytes:,}")
+        del features
     Console().print(table)
 
 
