@@ -163,8 +163,6 @@ def test_trx_scores_alike_with_and_without_what_is_computed_once_per_video(centr
     digested = method.digest(raw)
     assert digested.nbytes > raw.nbytes and method.digest(digested) is digested
     labels = torch.tensor([0, 1, 2, 0, 2])  # in no order, and of uneven numbers
-    plain, fast = (
-        method.score(x[:4], method.prepare(SupportSet(x[4:], labels, 3))) for x in (raw, digested)
-    )
+    plain, fast = (method.score(x[:4], method.prepare(SupportSet(x[4:], labels, 3))) for x in (raw, digested))
     torch.testing.assert_close(fast, plain)
     assert torch.equal(digested.frames, raw.frames)  # what names are compared with

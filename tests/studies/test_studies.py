@@ -94,6 +94,14 @@ def test_a_row_of_no_steps_is_not_trained_and_few_steps_have_few_of_warm_up() ->
     assert (few.recipe.steps, few.recipe.warmup_steps, few.recipe.eval_every) == (20, 2, 20)
 
 
+def test_what_a_row_changes_at_toy_scale_alone() -> None:
+    table = next(table for table in load_study("ma-fsar").tables if table.name == "metrics")
+    toy = job_of(table, "MA-FSAR (TRX)", "toy-scene", scale="toy", recipes=RECIPES)
+    full = job_of(table, "MA-FSAR (TRX)", "ssv2-small", scale="full", recipes=RECIPES)
+    assert (toy.recipe.options["scale"], full.recipe.options["scale"]) == (0.003, 1.0)
+    assert toy.recipe.options["matcher"] == full.recipe.options["matcher"] == "trx"
+
+
 def test_full_scale_is_the_recipe_itself_but_for_the_encoder_of_the_table() -> None:
     table = load_study("ma-fsar").tables[0]
     job = job_of(table, "TMA + TPCM", "ssv2-small", scale="full", recipes=RECIPES)
@@ -106,7 +114,7 @@ def test_full_scale_is_the_recipe_itself_but_for_the_encoder_of_the_table() -> N
         ({"expect": ["adapted > plane"]}, "'plane' is none of its rows, plain, adapted"),
         ({"expect": ["adapted > plain on kth"]}, "'kth' is none of its data sets"),
         ({"expect": ["adapted helps"]}, "no expectation; write A > B"),
-        ({"rows": {"plain": {"settings": {}}}}, "a row has published, recipe, set, not settings"),
+        ({"rows": {"plain": {"settings": {}}}}, "a row has published, recipe, set, toy_set, not settings"),
         ({"changes": {}}, "row 'plain' does not say how many steps it trains"),
         ({"colour": "red"}, "colour"),
     ],

@@ -15,7 +15,7 @@ from openfsar.engine.recipe import load_recipe
 from openfsar.engine.results import read_results
 from openfsar.studies import run as runs
 from openfsar.studies.plan import FEW_SHOT, Study, load_study, parse_study
-from openfsar.studies.run import Job, Measured, first_videos, jobs_of, kept_file, run_jobs
+from openfsar.studies.run import Job, Measured, first_videos, jobs_of, kept_file, run_jobs, time_steps
 from openfsar.video import write_video
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -76,6 +76,15 @@ def test_a_run_is_measured_once_and_kept(recipes, tmp_path, monkeypatch) -> None
     ]
     monkeypatch.setattr(runs, "run", lambda *_: pytest.fail("measured twice"))
     assert dict(run_jobs(asked, tmp_path, workers=1)) == first
+
+
+def test_steps_are_timed_apart_from_the_runs(recipes, tmp_path) -> None:
+    rows = {"frozen": {"set": {"options.tune": "none"}}}
+    ((job, what),) = run_jobs(jobs(recipes, rows), tmp_path, workers=1)
+    assert isinstance(what, Measured) and what.step_seconds is None and what.memory
+    time_steps([job], tmp_path, repeats=2)
+    after = Measured.load(kept_file(tmp_path, job))
+    assert after.step_seconds and replace(after, step_seconds=None) == what
 
 
 def test_at_full_scale_the_state_that_was_best_on_validation_classes_is_measured(recipes, tmp_path) -> None:

@@ -81,6 +81,7 @@ def reproduce(
         return
     at_once = workers or (1 if torch.accelerator.is_available() else os.cpu_count() or 1)
     measured, failed = _run(jobs, folder, at_once, results)
+    _time_steps(studies, measured, folder, scale, recipes)
     found = _gathered(studies, measured, scale, count, recipes)
     _show(found)
     _write(found, folder, scale, count, sum(run.seconds for run in measured.values()), at_once)
@@ -124,6 +125,27 @@ def _run(
                 note(f"{done} of {len(waiting)} runs")
         said.append(f"{len(measured)} of {len(jobs)} runs")
     return measured, failed
+
+
+def _time_steps(
+    studies: "Sequence[Study]", measured: "dict[str, Measured]", folder: Path, scale: "Scale", recipes: Path
+) -> None:
+    """Of the rows whose costs are compared, now that nothing else runs."""
+    from openfsar.studies.run import Measured, job_of, kept_file, time_steps
+
+    for table in (table for study in studies for table in study.tables if table.costs):
+        jobs = [
+            job_of(table, row, data, scale=scale, recipes=recipes)
+            for data in table.data(scale)[:1]
+            for row in table.rows
+        ]
+        found = {job.key: measured[job.key] for job in jobs if job.key in measured}
+        if all(run.step_seconds is not None or run.memory is None for run in found.values()):
+            continue
+        jobs = [job for job in jobs if job.key in found]
+        with stage("timed a training step of each row"):
+            time_steps(jobs, folder)
+        measured |= {job.key: Measured.load(kept_file(folder, job)) for job in jobs}
 
 
 def _gathered(

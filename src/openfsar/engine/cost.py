@@ -24,7 +24,7 @@ class Cost:
     """Bytes that training adds to the model and its input: what the forward pass keeps for the backward pass,
     and per trainable parameter its gradient and the two moments of Adam, in the parameter's type."""
     seconds: float
-    """Forward and backward pass, median of the repeats."""
+    """Forward and backward pass, median of the repeats; 0 without any."""
 
     def __str__(self) -> str:
         return (
@@ -74,7 +74,7 @@ def training_cost(method: FewShotMethod, batch: Episode | ClipBatch, *, repeats:
             method.train(mode)
     state = sum(3 * x.numel() * x.element_size() for x in trained.values())
     count = sum(x.numel() for x in trained.values())
-    return Cost(count, bytes_kept + state, statistics.median(times))
+    return Cost(count, bytes_kept + state, statistics.median(times) if times else 0.0)
 
 
 def _same(tensor: Any) -> Any:

@@ -113,11 +113,11 @@ def table_lines(found: Found) -> list[str]:
 def _costs(found: Found, row: str) -> list[str]:
     """Of the first data set."""
     runs = found.of(row, found.table.data(found.scale)[0])
-    steps = sorted(run.step_seconds for run in runs if run.step_seconds is not None)
-    if not steps:
+    first = runs[0] if runs else None  # the costs of other seeds are the same
+    if first is None or first.memory is None:
         return ["", "", ""]
-    memory = f"{(runs[0].memory or 0) / 1e6:,.0f} MB"
-    return [count(runs[0].trainable), memory, f"{steps[len(steps) // 2]:.2f}"]
+    seconds = "" if first.step_seconds is None else f"{first.step_seconds:.2f}"
+    return [count(first.trainable), f"{first.memory / 1e6:,.0f} MB", seconds]
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -33,6 +33,8 @@ class Row:
     """Folder of ``recipes/``; the file in it is that of the data set."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """By keys of recipes, dotted into ``options``."""
+    toy_changes: Mapping[str, Any] = field(default_factory=dict)
+    """More of them, at toy scale alone."""
     published: Mapping[str, float] = field(default_factory=dict)
     """The paper's number in % by benchmark and measure, such as ``ssv2-small``; empty where it has none."""
 
@@ -162,10 +164,15 @@ def _table(name: str, values: dict[str, Any], default: str) -> Table:
 
 
 def _row(values: Mapping[str, Any], default: str) -> Row:
-    known = {"recipe", "set", "published"}
+    known = {"recipe", "set", "toy_set", "published"}
     if not values.keys() <= known:
         raise KeyError(f"a row has {', '.join(sorted(known))}, not {', '.join(values.keys() - known)}")
-    return Row(values.get("recipe", default), values.get("set", {}), values.get("published", {}))
+    return Row(
+        recipe=values.get("recipe", default),
+        changes=values.get("set", {}),
+        toy_changes=values.get("toy_set", {}),
+        published=values.get("published", {}),
+    )
 
 
 def _expectation(words: str) -> Expectation:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -81,7 +82,7 @@ class Measured:
     memory: int | None
     """Bytes of one training step, see ``Cost``; None where nothing trains."""
     step_seconds: float | None
-    """Of one training step."""
+    """Of one training step's forward and backward pass; None until ``time_steps`` measured it."""
     seconds: float
     """Training and measuring, decoding included."""
     episode_hash: str
@@ -107,7 +108,7 @@ def job_of(table: Table, name: str, data: str, *, scale: Scale, recipes: Path) -
     row = table.rows[name]
     changes: dict[str, Any] = dict(table.full_changes)
     if scale == "toy":
-        changes = TOY | dict(table.changes)
+        changes = TOY | dict(table.changes) | dict(row.toy_changes)
     changes |= dict(row.changes)
     trained = changes.get("steps") != 0
     if not trained:
@@ -223,7 +224,8 @@ def run(job: Job, folder: Path, results: Path | None = None, progress: bool = Fa
     elif job.trained:
         method = hub.load(train(recipe, place, progress=progress).best)
     accuracy, found = _measure(method, job, results, progress)
-    cost = training_cost(method, _batch(training, recipe)) if trainable_parameters(method) else None
+    learns = bool(trainable_parameters(method))
+    cost = training_cost(method, _batch(training, recipe), repeats=0) if learns else None
     measured = Measured(
         title=job.title,
         method=recipe.method,
@@ -234,13 +236,34 @@ def run(job: Job, folder: Path, results: Path | None = None, progress: bool = Fa
         accuracy={name: 100 * share for name, share in accuracy.items()},
         trainable=cost.trainable if cost else 0,
         memory=cost.memory if cost else None,
-        step_seconds=cost.seconds if cost else None,
+        step_seconds=None,
         seconds=time.perf_counter() - began,
         episode_hash=found,
     )
     measured.save(kept_file(folder, job))
     (place / "last.pt").unlink(missing_ok=True)  # it served to go on after a stop
     return measured
+
+
+def time_steps(jobs: Iterable[Job], folder: Path, *, repeats: int = 5) -> None:
+    """Put the time of a training step into what is kept of these jobs, whose rows are to be compared.
+
+    Measured turn by turn and by nothing else at the time, so that whatever slows the machine slows all alike.
+    """
+    steps = []
+    for job in jobs:
+        method = make_method(job.recipe, open_manifest(job.recipe))
+        opened = open_videos if job.recipe.training == "episodes" else open_base
+        if trainable_parameters(method):
+            steps.append((job, method, _batch(opened(job.recipe, method, "train"), job.recipe)))
+    seconds: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        for job, method, batch in steps:
+            found = training_cost(method, batch, repeats=1).seconds
+            seconds.setdefault(job.key, []).append(found)
+    for job, _, _ in steps:
+        path = kept_file(folder, job)
+        replace(Measured.load(path), step_seconds=statistics.median(seconds[job.key])).save(path)
 
 
 def _measure(
