@@ -20,11 +20,8 @@ instructions for it.
 
 import argparse
 import json
-import platform
 import re
-import resource
 import statistics
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -35,6 +32,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from machine import matrix_peak, name_of, peak_memory, settle
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -148,20 +146,6 @@ def measure(case: Case, options: argparse.Namespace) -> Measured:
     )
 
 
-def settle(device: str) -> None:
-    """Wait for the device to finish."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def peak_memory(device: str) -> int:
-    """Bytes, since the process began."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def operations(method: FewShotMethod, episode: Episode) -> int:
     """Of ``encode`` forward and backward, on tensors without content; the method is lost for other use.
 
@@ -173,27 +157,6 @@ def operations(method: FewShotMethod, episode: Episode) -> int:
         for clips, names in ((episode.support, text), (episode.query, None)):
             method.encode(clips.to("meta"), names).frames.sum().backward()
     return counter.get_total_flops()
-
-
-def matrix_peak(device: str, dtype: torch.dtype) -> float:
-    """Floating point operations per second of the fastest product of two matrices.
-
-    They grow until a product takes a tenth of a second: a CPU without bf16 needs minutes for large ones.
-    """
-    best = 0.0
-    for side in (256, 512, 1024, 2048, 4096, 8192):
-        a, b, c = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(3))
-        times = []
-        for _ in range(5):
-            settle(device)
-            start = time.perf_counter()
-            torch.mm(a, b, out=c)
-            settle(device)
-            times.append(time.perf_counter() - start)
-        best = max(best, 2 * side**3 / min(times))
-        if min(times) > 0.1:
-            break
-    return best
 
 
 def in_own_process(case: Case, options: argparse.Namespace) -> Measured | str:
@@ -248,8 +211,7 @@ def main() -> None:
     cases = [case for case in every if re.search(options.case, str(case))]
     if not cases:
         raise SystemExit(f"no case has {options.case!r} in its name; they are {', '.join(map(str, every))}")
-    cuda = options.device == "cuda"
-    machine = torch.cuda.get_device_name() if cuda else f"{platform.machine()}, {options.threads} threads"
+    machine = name_of(options.device, options.threads)
     videos = f"{WAY * options.shots} + {WAY * options.queries} videos of {options.frames} frames"
     title = f"One step on {options.clip} or {options.resnet}: {videos}; "
     table = Table(title=f"{title}{machine}, torch {torch.__version__}")
