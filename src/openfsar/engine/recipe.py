@@ -9,6 +9,7 @@ from argparse import ArgumentError
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -214,14 +215,20 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     empty = [key for key, value in values.items() if value is None]
     if empty:
         raise RecipeError(f'{path}: {empty[0]} has no value; write "" for no name and 0 for off')
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Recipe)
     try:
-        return Recipe(**vars(parser.parse_object(values)))
+        return Recipe(**vars(_parser().parse_object(values)))
     except ArgumentError as error:  # says 'Parser key "steps":\n  Expected a <class 'int'>. Got value: abc'
         raise RecipeError(f"{path}: {' '.join(str(error).removeprefix('Parser ').split())}") from None
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
+
+
+@cache
+def _parser() -> ArgumentParser:
+    """Built once: that takes as long as reading a recipe."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Recipe)
+    return parser
 
 
 class _Loader(yaml.SafeLoader):
