@@ -34,6 +34,7 @@ lint: install  ## ruff and pyright
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-docs: install  ## redraw the figures and rewrite the reference
+docs: install  ## redraw figures and claims, and rewrite the reference
 	$(BIN)/python docs/figures.py
+	$(BIN)/python docs/claims.py
 	$(BIN)/python docs/reference.py
