@@ -168,7 +168,7 @@ def test_our_figure_is_a_line_of_the_results(path: Path) -> None:
 
 @every_recipe
 def test_a_recipe_trains(path: Path, tmp_path: Path) -> None:
-    short = dict(steps=2, warmup_steps=1, eval_every=1, eval_episodes=3, checkpoint_every=1, workers=0)
+    short = dict(steps=2, warmup_steps=1, eval_every=2, eval_episodes=3, checkpoint_every=2, workers=0)
     recipe = replace(load_recipe(path), **short, episodes_per_step=1, cache="")
     data = noise("train", recipe), noise(recipe.select, recipe)
     known = {"classes": list(data[0].classes)} if METHODS[recipe.method] is M2Clip else {}
