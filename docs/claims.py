@@ -14,7 +14,7 @@ from pathlib import Path
 from openfsar.studies.figure import draw
 from openfsar.studies.page import Found, gather, head, page
 from openfsar.studies.plan import STUDIES, load_study
-from openfsar.studies.run import Measured
+from openfsar.studies.run import Measured, jobs_of, kept_file
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "results" / "claims.json"
@@ -62,7 +62,11 @@ def files(measured: Mapping[str, Measured]) -> Iterator[tuple[str, str]]:
 
 def main(runs: Path | None) -> None:
     if runs is not None:
-        kept = {path.parent.name: Measured.load(path) for path in sorted(runs.glob("*/measured.json"))}
+        studies = [load_study(name) for name in STUDIES]
+        jobs = jobs_of(studies, scale="toy", seeds=SEEDS, recipes=ROOT / "recipes")
+        kept = {
+            job.key: Measured.load(kept_file(runs, job)) for job in jobs if kept_file(runs, job).is_file()
+        }
         KEPT.write_text(json.dumps({key: asdict(run) for key, run in kept.items()}, indent=1) + "\n")
     (ROOT / "docs" / PICTURES).mkdir(exist_ok=True)
     for name, text in files(read()):
