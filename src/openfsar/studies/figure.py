@@ -20,11 +20,12 @@ GREY = "#7a7f87"
 def draw(found: Found) -> str:
     """One ``<svg>`` element; a panel per data set and measure, and one per benchmark of the paper."""
     with mpl.rc_context(STYLE):
-        drawn = _curves(found) if found.table.budgets else _bars(found)
+        drawn = _curves(found) if found.table.budgets else _dots(found)
     return drawn.replace("currentColor", GREY)
 
 
-def _bars(found: Found) -> str:
+def _dots(found: Found) -> str:
+    """Dots and not bars: these axes do not begin at zero."""
     rows = list(found.table.rows)
     papers = list(dict.fromkeys(name for row in found.table.rows.values() for name in row.published))
     panels = len(found.columns) + len(papers)
@@ -34,25 +35,26 @@ def _bars(found: Found) -> str:
         spreads = [found.spread(row, column) for row in rows]
         means = [spread.mean if spread else float("nan") for spread in spreads]
         halves = [(spread.half or 0.0) if spread else 0.0 for spread in spreads]
-        axis.barh(rows, means, color=BLUE, height=0.62, xerr=halves, error_kw={"lw": 1, "capsize": 2})
+        axis.errorbar(means, rows, xerr=halves, color=BLUE, fmt="o", ms=5, lw=1.4, capsize=2)
+        ends = [mean + side * half for mean, half in zip(means, halves, strict=True) for side in (-1, 1)]
         data, measure = column
-        _panel(axis, data if measure == FEW_SHOT else f"{data}\n{measure}", means)
+        _panel(axis, data if measure == FEW_SHOT else f"{data}\n{measure}", ends)
     for axis, paper in zip(axes[len(found.columns) :], papers, strict=True):
         values = [row.published.get(paper, float("nan")) for row in found.table.rows.values()]
-        axis.barh(rows, values, color=ORANGE, height=0.62)
+        axis.plot(values, rows, "D", color=ORANGE, ms=5)
         _panel(axis, f"paper: {paper}", values)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
     return svg(figure, found.table.title)
 
 
 def _panel(axis: Axes, title: str, values: Sequence[float]) -> None:
     axis.set_title(title)
-    axis.grid(visible=False, axis="y")
-    axis.grid(visible=True, axis="x")
+    axis.grid(visible=True, axis="both")
     axis.tick_params(axis="y", length=0)
     known = [value for value in values if value == value]
     if known:
-        axis.set_xlim(max(0.0, min(known) - 15), min(100.0, max(known) + 8))
+        room = 0.1 * (max(known) - min(known)) + 1
+        axis.set_xlim(min(known) - room, max(known) + room)
     axis.set_xlabel("accuracy, %")
 
 
