@@ -140,9 +140,9 @@ def section(found: Found, picture: str = "") -> str:
     table = found.table
     parts = [f"### {table.title}", f"Claim: {' '.join(table.claim.split())}"]
     if not found.columns:
-        return "\n\n".join([*parts, "Not measured."])
-    parts.append("\n".join(table_lines(found)))
-    parts.append("\n".join(verdict_lines(found)))
+        parts.append("Not measured.")
+    else:
+        parts += ["\n".join(table_lines(found)), "\n".join(verdict_lines(found))]
     if picture:
         parts.append(f"![{table.title}]({picture})")
     if table.why:
