@@ -95,7 +95,7 @@ def test_every_guide_is_in_the_index_and_about_a_screen_long() -> None:
     for page in GUIDES:
         assert f"(howto/{page.name})" in index
         assert len(page.read_text().splitlines()) <= 60, page.name
-    assert len(GUIDES) == 11
+    assert len(GUIDES) == 12
 
 
 def test_the_service_has_every_address_on_its_page(tmp_path: Path) -> None:
