@@ -101,8 +101,8 @@ def _video_seconds(recipe: Recipe) -> float:
     clips = torch.randint(0, 256, (2, recipe.frames, 3, side, side), dtype=torch.uint8)
     labels = torch.arange(2)
     if recipe.training == "clips":
-        return training_cost(method, ClipBatch(clips, labels, NAMES), repeats=1).seconds / 2
-    return training_cost(method, Episode(clips, labels, clips, labels, NAMES), repeats=1).seconds / 4
+        return training_cost(method, ClipBatch(clips, labels, NAMES), repeats=3).seconds / 2
+    return training_cost(method, Episode(clips, labels, clips, labels, NAMES), repeats=3).seconds / 4
 
 
 def _videos(job: Job) -> float:
