@@ -9,7 +9,7 @@ from openfsar.data.files import whole_file
 from openfsar.engine.tables import count
 from openfsar.studies.numbers import Spread
 from openfsar.studies.plan import FEW_SHOT, Expectation, Scale, Study, Table
-from openfsar.studies.run import EPISODES, Measured, job_of
+from openfsar.studies.run import EPISODES, TOY_VIDEOS, Measured, job_of
 
 Column = tuple[str, str]
 """A data set and a measure."""
@@ -162,11 +162,12 @@ def head(scale: Scale, seeds: int, seconds: float, workers: int) -> str:
         if scale == "toy"
         else "Every row was trained by its recipe, and the state that was best on validation classes measured"
     )
+    drawn = f" ({TOY_VIDEOS} videos of each)" if scale == "toy" else ""
     spread = f"over {seeds} seeds, with Student's 95 % intervals" if seeds > 1 else "of one seed"
     return (
         f"# What the papers claim, at {scale} scale\n\n"
-        f"{how}: {EPISODES[scale]:,} episodes of unseen classes, the same for all rows, 5-way 1-shot unless "
-        "a title says otherwise; or all held-out videos, where videos are named without examples. Numbers "
+        f"{how}: {EPISODES[scale]:,} episodes of unseen classes{drawn}, the same for all rows, 5-way 1-shot "
+        "unless a title says otherwise; or all held-out videos, where videos are named without examples. Numbers "
         f"are means {spread}; a difference is that at equal seeds. A claim **holds** where its difference is "
         f"above zero by more than its interval. All runs together took {seconds / 60:.0f} minutes, {workers} "
         f"at a time, so about {seconds / 60 / workers:.0f} minutes."
