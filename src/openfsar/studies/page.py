@@ -168,9 +168,9 @@ def head(scale: Scale, seeds: int, seconds: float, workers: int) -> str:
         f"# What the papers claim, at {scale} scale\n\n"
         f"{how}: {EPISODES[scale]:,} episodes of unseen classes{drawn}, the same for all rows, 5-way 1-shot "
         "unless a title says otherwise; or all held-out videos, where videos are named without examples. "
-        f"Numbers are means {spread}; a difference is that at equal seeds. A claim **holds** where its difference is "
-        f"above zero by more than its interval. All runs together took {seconds / 60:.0f} minutes, {workers} "
-        f"at a time, so about {seconds / 60 / workers:.0f} minutes."
+        f"Numbers are means {spread}; a difference is that at equal seeds. A claim **holds** where its "
+        "difference is above zero by more than its interval. All runs together took "
+        f"{seconds / 60:.0f} minutes, {workers} at a time, so about {seconds / 60 / workers:.0f} minutes."
     )
 
 
