@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openfsar.data.division import base_part, novel_part
+from openfsar.data.division import base_part, first_classes, novel_part
 from openfsar.data.manifest import Manifest, ManifestError, VideoRecord
 
 PARTS = ("train", "val", "test")
@@ -106,3 +106,16 @@ def test_what_cannot_be_divided_is_refused() -> None:
         base_part(manifest(*videos("train", "a", 4, 2)), "val")
     with pytest.raises(ManifestError, match="class 'a' has 6 videos to train on, videos_per_class=7 asks"):
         base_part(BY_CLASS, "train", videos_per_class=7)
+
+
+@pytest.mark.parametrize("whole", [BY_CLASS, BY_VIDEO])
+def test_the_first_training_classes_alone_remain_and_new_classes_stay(whole: Manifest) -> None:
+    labels = list(dict.fromkeys(record.label for record in whole.only(["train"]).records))
+    few = first_classes(whole, 1)
+    assert {record.label for record in few.only(["train"]).records} == {labels[0]}
+    rest = set(labels[1:])
+    assert few.records == tuple(record for record in whole.records if record.label not in rest)
+    assert len(few.records) < len(whole.records)
+    assert first_classes(whole, 0) == whole == first_classes(whole, len(labels))
+    with pytest.raises(ManifestError, match=f"base_classes={len(labels) + 1} asks for more"):
+        first_classes(whole, len(labels) + 1)

@@ -49,6 +49,22 @@ def base_part(
     return Manifest(manifest.root, tuple(chosen))
 
 
+def first_classes(manifest: Manifest, count: int) -> Manifest:
+    """Without the training classes behind the first ``count`` of the list, in any split; 0 takes all.
+
+    Raises:
+        ManifestError: there are fewer training classes.
+    """
+    training = list(dict.fromkeys(record.label for record in manifest.only(["train"]).records))
+    if count > len(training):
+        raise ManifestError(
+            f"{manifest.root} has {len(training)} training classes, base_classes={count} asks for more; "
+            "lower it, or take all with 0"
+        )
+    left_out = set(training[count:]) if count else set()
+    return Manifest(manifest.root, tuple(r for r in manifest.records if r.label not in left_out))
+
+
 def novel_part(manifest: Manifest, split: str) -> Manifest:
     """The videos of ``split``, none of whose classes is a training class.
 

@@ -66,9 +66,9 @@ def training_cost(method: FewShotMethod, batch: Episode | ClipBatch, *, repeats:
             kept.clear()
             del loss
             for _ in range(repeats):
-                began = _now(device)
+                began = clock(device)
                 method(batch.to(device))["loss"].backward()
-                times.append(_now(device) - began)
+                times.append(clock(device) - began)
                 method.zero_grad()
         finally:
             method.train(mode)
@@ -81,7 +81,8 @@ def _same(tensor: Any) -> Any:
     return tensor
 
 
-def _now(device: torch.device) -> float:
+def clock(device: torch.device) -> float:
+    """Seconds, once the device has done all it was asked."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
     return time.perf_counter()

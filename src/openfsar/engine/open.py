@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from openfsar.data.dataset import VideoDataset
-from openfsar.data.division import base_part, novel_part
+from openfsar.data.division import base_part, first_classes, novel_part
 from openfsar.data.frames import build_frame_cache
 from openfsar.data.manifest import Manifest, ManifestError, read_manifest
 from openfsar.engine.recipe import Recipe
@@ -34,7 +34,7 @@ def open_manifest(recipe: Recipe, *, progress: bool = False) -> Manifest:
     manifest = read_manifest(source)
     if recipe.cache:
         build_frame_cache(manifest, Path(recipe.cache), workers=recipe.workers, progress=progress)
-    return manifest
+    return first_classes(manifest, recipe.base_classes)
 
 
 def open_videos(recipe: Recipe, method: FewShotMethod, split: str, *, progress: bool = False) -> VideoDataset:

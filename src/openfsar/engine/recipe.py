@@ -62,6 +62,8 @@ class Recipe:
     classes there."""
     videos_per_class: int = 0
     """By clips: so many training videos of each class alone; 0 takes all."""
+    base_classes: int = 0
+    """So many of the training classes alone, the first of the list; 0 takes all."""
     way: int = 5
     """Classes per training episode."""
     shot: int = 1
@@ -99,8 +101,9 @@ class Recipe:
     """Factor of the schedule ``steps``."""
     clip_norm: float = 0.0
     """Longest gradient vector over all parameters; 0 leaves gradients as they are."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the forward pass; weights and optimiser stay in float32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Of the forward pass; weights and optimiser stay in float32. auto times products of matrices where the
+    run starts, takes the fastest and says so; the recipe in the run's folder names it."""
     recompute_blocks: bool = False
     """Keep the input of each block of a visual transformer alone and compute the rest again in the backward
     pass: a third more time, a fraction of the memory, equal gradients."""
@@ -135,6 +138,7 @@ class Recipe:
             stride=1,
             batch=2,
             videos_per_class=0,
+            base_classes=0,
             way=2,
             shot=1,
             query=1,

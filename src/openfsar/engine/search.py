@@ -29,6 +29,7 @@ from openfsar.data.files import whole_file
 from openfsar.encoders.fusion import OPERATIONS, FusionCell
 from openfsar.engine.evaluate import evaluate
 from openfsar.engine.open import make_method, open_manifest, open_videos
+from openfsar.engine.precision import settle
 from openfsar.engine.recipe import Recipe, RecipeError
 from openfsar.engine.search_loop import SearchLoop
 from openfsar.methods.sloshnet import SloshNet
@@ -89,6 +90,7 @@ def search(
         CheckpointError: if ``out`` holds another search.
         TrainingError: if the loss stops being finite.
     """
+    recipe = settle(recipe, out / "search.yaml", resume=resume, progress=progress)
     if recipe.method != "sloshnet" or recipe.training != "episodes" or recipe.precision == "fp16":
         raise RecipeError(
             "a search needs method=sloshnet, training=episodes and precision=fp32 or bf16, got "

@@ -15,6 +15,7 @@ from openfsar.engine.evaluate import evaluate
 from openfsar.engine.fusion import TextShare, choose_text_share
 from openfsar.engine.loop import Batches, Loop, Measure, join_processes
 from openfsar.engine.open import make_method, open_base, open_manifest, open_videos
+from openfsar.engine.precision import settle
 from openfsar.engine.recipe import Recipe, RecipeError
 from openfsar.engine.supervised import name_videos
 from openfsar.methods.base import FewShotMethod
@@ -84,6 +85,7 @@ def fit(
             f"choose_text_share=true needs class names, and encoder {method.encoder.name!r} reads none; set "
             "it to false, or choose a CLIP"
         )
+    recipe = settle(recipe, out / "recipe.yaml", resume=resume, progress=progress)
     method.recompute_activations(recipe.recompute_blocks)
     by = _by_clips if recipe.training == "clips" else _by_episodes
     batches, measure, unit = by(method, recipe, training, selection, progress)
