@@ -16,7 +16,7 @@ PACKAGE = Path(openfsar.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = [
-    {"shapes", "interpolation"},
+    {"shapes", "interpolation", "grouping"},
     {"episode"},  # the records every part may speak of
     {"video", "encoders", "temporal", "prototypes", "matchers", "objectives"},
     {"methods", "data"},

@@ -128,9 +128,10 @@ class SupportSet(Record):
                 f"its labels, got {self.text.shape[-2]}; give text=method.text(names) of these classes"
             )
         _check_labels(self.labels, self.way, "support")
-        present = (self.labels[..., None] == torch.arange(self.way, device=self.labels.device)).any(-2)
+        present = self.labels.new_zeros(*self.labels.shape[:-1], self.way)
+        present.scatter_(-1, self.labels, 1)
         if not present.all():
-            missing = sorted({int(i) for i in (~present).nonzero()[:, -1]})
+            missing = sorted({int(i) for i in (present == 0).nonzero()[:, -1]})
             raise ValueError(
                 f"classes {missing} of {self.way} have no support video; give each class at least one"
             )

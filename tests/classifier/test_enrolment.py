@@ -12,6 +12,7 @@ from colours import COLOURS, ColourMethod, clip, plain
 
 from openfsar.classifier import NONE, FewShotVideoClassifier, ModelFolderError, NotFittedError
 from openfsar.episode import Clip
+from openfsar.methods import base
 from openfsar.methods.base import FewShotMethod
 from openfsar.methods.zoo import create
 from openfsar.video import VideoError
@@ -54,6 +55,33 @@ def test_the_101st_example_costs_one_encode_and_so_does_an_answer(
     model.remove_examples([0, 1]).remove_class("green")
     model.predict_proba(clip("red", 101, 4))
     assert sizes == [1, 1, 1]
+
+
+@pytest.mark.parametrize("centre", [False, True])
+def test_the_tuples_of_examples_are_described_once_and_not_with_every_answer(
+    centre: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And within a limit of memory; both ways give the same answers."""
+
+    def answers(limit: int) -> tuple[list[int], np.ndarray]:
+        monkeypatch.setattr(base, "DIGEST_BYTES", limit)
+        method = create("trx", encoder="tiny", pretrained=False, seed=1, centre=centre)
+        model = FewShotVideoClassifier(method, frames=3).fit(colours(2))
+        tuples = method.matcher.matcher if centre else method.matcher
+        described: list[int] = []
+        describe = tuples.attention.describe
+
+        def spy(frames):
+            described.append(len(frames))
+            return describe(frames)
+
+        monkeypatch.setattr(tuples.attention, "describe", spy)
+        return described, model.decision_function([clip(colour, 50, 3) for colour in COLOURS])
+
+    once, quick = answers(2**30)
+    again, slow = answers(0)
+    assert once == [len(COLOURS)] and again == [len(COLOURS), 2 * len(COLOURS)]
+    np.testing.assert_allclose(quick, slow, rtol=1e-5, atol=1e-6)
 
 
 def test_a_method_that_reads_names_looks_once_per_role(monkeypatch: pytest.MonkeyPatch) -> None:

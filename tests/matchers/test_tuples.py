@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from openfsar.encoders.trainable import count_parameters
-from openfsar.matchers import TupleAttention
+from openfsar.matchers import TupleAttention, tuples
 
 WIDTH = 6
 UNEVEN = torch.tensor([2, 0, 1, 0, 2, 0])
@@ -174,3 +174,24 @@ def test_impossible_sizes_are_refused(sizes: tuple[int, ...]) -> None:
         TupleAttention(WIDTH, sizes=sizes)
     with pytest.raises(ValueError, match="key_width=0"):
         TupleAttention(WIDTH, key_width=0)
+
+
+@pytest.mark.parametrize(("numbers", "parts"), [(1, [1] * 6), (130, [2, 1, 3])])
+def test_classes_a_few_at_a_time_give_the_same_distances(
+    numbers: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class takes 60 numbers in the answers of the pairs, 40 in those of the triples."""
+    module = make()
+    query, exemplars = videos(2, 4, seed=1)[None], videos(6, 4, seed=2)[None]
+    expected = module(query, exemplars, UNEVEN[None], 3)
+    together: list[int] = []
+    at_once = tuples._distances_at_once
+
+    def spy(query, support, present):
+        together.append(present.shape[-2])
+        return at_once(query, support, present)
+
+    monkeypatch.setattr(tuples, "ANSWERS", numbers)
+    monkeypatch.setattr(tuples, "_distances_at_once", spy)
+    close(module(query, exemplars, UNEVEN[None], 3), expected, 1e-14)
+    assert together == parts

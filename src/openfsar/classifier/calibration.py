@@ -41,8 +41,8 @@ DOUBT = 1 / 3
 """Of Platt's weight on the other classes."""
 ASKED = 200
 """Examples that are left out at most, evenly spread over the classes."""
-ELEMENTS = 2**25
-"""Numbers of support features in memory at a time."""
+SUPPORT_BYTES = 2**27
+"""Of support features that are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ def _leave_out(
     """Logits of each asked example from all others: (B, N), by examples, and by each prompt."""
     device = next(method.parameters()).device
     count, way, labels = len(examples), len(examples.classes), examples.labels
-    size = max(1, ELEMENTS // max(1, (count - 1) * examples.features.frames[0].numel()))
+    size = max(1, SUPPORT_BYTES // max(1, (count - 1) * examples.features[:1].nbytes))
     compared, named = [], {prompt: [] for prompt in texts}
     for left in asked.split(size):
         others = _others(left, count)

@@ -393,7 +393,7 @@ class FewShotVideoClassifier(Parameters):
 
     def _scores(self, features: FrameFeatures | None) -> Scores:
         if features is None:
-            nothing = torch.zeros(0, len(self.classes_))
+            nothing = torch.zeros(0, len(self._check_fitted().classes))
             return Scores(nothing, nothing)
         return self._check_fitted().scores(features)
 

@@ -131,7 +131,12 @@ def fit_examples(
     device, classes = next(method.parameters()).device, examples.classes
     names = classes.tolist()
     text = method.text(names)
-    task = method.prepare(SupportSet(examples.features, examples.labels, len(names), text).to(device))
+    # what does not depend on the video that is asked about is computed here, not with every answer
+    features = asked = method.digested(examples.features.to(device), len(examples))
+    if examples.asked is not examples.features:
+        asked = method.digested(examples.asked.to(device), len(examples))
+    examples = replace(examples, features=features, asked=asked)
+    task = method.prepare(SupportSet(features, examples.labels.to(device), len(names), text))
     if calibration is None:
         texts = read_prompts(method, names, text_share=wishes.text_share, prompt=wishes.prompt)
         calibration = calibrate(

@@ -17,8 +17,6 @@ from openfsar.episode import FrameFeatures, Record
 from openfsar.methods.base import FewShotMethod
 
 VIDEOS_PER_BATCH = 16
-DIGEST_BYTES = 4 * 2**30
-"""Of a bank with what ``digest`` adds; a larger one goes without."""
 READERS = 4
 """Threads that decode videos ahead of the encoder."""
 
@@ -47,23 +45,18 @@ def encode_dataset(
 
     The bank stays where the method is and takes ``4 V T D`` bytes (39 MB for 2,400 videos of 8 x 512), twice
     that where the method reads the names of support videos; and with what the method's ``digest`` adds,
-    ``DIGEST_BYTES`` at most.
+    ``DIGEST_BYTES`` of methods/base.py at most.
     """
     text = method.text(dataset.classes)
     reads = text if method.support_reads_text else None
     queries, supports = [], []
-
-    def digested(features: FrameFeatures) -> FrameFeatures:
-        larger = method.digest(features)
-        roles = 1 if reads is None else 2
-        return larger if larger[0].nbytes * len(dataset) * roles <= DIGEST_BYTES else features
-
+    kept = len(dataset) * (1 if reads is None else 2)
     with torch.inference_mode():
         for rows, clips in batches(method, dataset, [(v,) for v in range(len(dataset))], batch):
-            queries.append(digested(encode(method, clips, None)))
+            queries.append(method.digested(encode(method, clips, None), kept))
             if reads is not None:
                 labels = torch.tensor([int(dataset.labels[row[0]]) for row in rows], device=reads.device)
-                supports.append(digested(encode(method, clips, reads[labels])))
+                supports.append(method.digested(encode(method, clips, reads[labels]), kept))
             advance(len(rows))
         query = type(queries[0]).cat(queries)
         support = type(supports[0]).cat(supports) if supports else query

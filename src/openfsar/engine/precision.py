@@ -6,7 +6,6 @@ times faster, and no flag of torch tells the two apart.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -14,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 from openfsar.engine.cost import clock
 from openfsar.engine.live import bar
 from openfsar.engine.loop import join_processes
-from openfsar.engine.recipe import Recipe, load_recipe
+from openfsar.engine.recipe import Precision, Recipe, load_recipe
 
 GAIN = 1.5
 """By how much products must be faster in 16 bits. Casting and what stays in float32 take some of it back: a
@@ -36,27 +35,26 @@ def settle(recipe: Recipe, kept: Path, *, resume: bool, progress: bool) -> Recip
     if recipe.precision != "auto":
         return recipe
     state = join_processes()
-    found: list[Literal["fp32", "bf16", "fp16"]] = ["fp32"]
+    name: Precision = "fp32"
     if state.is_main_process:
         if resume and kept.is_file():
-            then = load_recipe(kept).precision
-            assert then != "auto"  # what is kept was settled
-            found, said = [then], "as this run began"
+            name, said = load_recipe(kept).precision, "as this run began"
         else:
+            assert state.device is not None  # for pyright
             name, gain = fastest(state.device)
-            found, said = [name], f"16 bits multiply {gain:.2g} times as fast as fp32 here"
+            said = f"16 bits multiply {gain:.2g} times as fast as fp32 here"
         if progress:
-            bar(progress).console.print(f"precision {found[0]}: {said}", highlight=False, soft_wrap=True)
-    (name,) = broadcast_object_list(found)
-    return replace(recipe, precision=name)
+            bar(progress).console.print(f"precision {name}: {said}", highlight=False, soft_wrap=True)
+    return replace(recipe, precision=broadcast_object_list([name])[0])
 
 
-def fastest(device: torch.device) -> tuple[Literal["fp32", "bf16", "fp16"], float]:
+def fastest(device: torch.device) -> tuple[Precision, float]:
     """The format to train in, and how many times as fast as float32 the 16 bits of this device multiply.
 
     Takes a second at most. A CUDA device without bfloat16 of its own is asked for float16.
     """
-    half, name = torch.bfloat16, "bf16"
+    half: torch.dtype = torch.bfloat16
+    name: Precision = "bf16"
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         half, name = torch.float16, "fp16"
     gain = product_rate(device, half) / product_rate(device, torch.float32)
@@ -80,5 +78,5 @@ def product_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 def _seconds(a: torch.Tensor, b: torch.Tensor) -> float:
     began = clock(a.device)
-    a @ b
+    torch.mm(a, b)
     return clock(a.device) - began

@@ -20,6 +20,8 @@ from openfsar.data.dataset import Sampling
 from openfsar.data.files import whole_file
 from openfsar.video.transforms import Resize
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
 
 class RecipeError(ValueError):
     """A recipe that cannot be run as written; the message names file, key and remedy."""
@@ -101,7 +103,7 @@ class Recipe:
     """Factor of the schedule ``steps``."""
     clip_norm: float = 0.0
     """Longest gradient vector over all parameters; 0 leaves gradients as they are."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """Of the forward pass; weights and optimiser stay in float32. auto times products of matrices where the
     run starts, takes the fastest and says so; the recipe in the run's folder names it."""
     recompute_blocks: bool = False

@@ -21,7 +21,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openfsar.grouping import by_class, members
+
 POSITION_WEIGHT = 0.1
+
+ANSWERS = 2**26
+"""Numbers in the answers of classes to queries that are held at once: 268 MB in float32, and a few copies."""
 
 
 class TupleAttention(nn.Module):
@@ -88,7 +93,7 @@ class TupleAttention(nn.Module):
     ) -> Float[Tensor, "*e Q N"]:
         """``forward`` of videos that are described already."""
         asked, shown = (self._by_size(described) for described in (query, exemplars))
-        order, present = _members(labels, way)
+        order, present = members(labels, way)
         support = [tuple(_by_class(part, order, way) for part in pair) for pair in shown]
         distances = [_distances(own, other, present) for own, other in zip(asked, support, strict=True)]
         return torch.stack(distances).mean(0)
@@ -150,7 +155,21 @@ def _distances(
     support: tuple[Float[Tensor, "*e N K _ D"], ...],
     present: Bool[Tensor, "*e N K"],
 ) -> Float[Tensor, "*e Q N"]:
-    """From keys and values: X tuples per query, K videos per class, some of which are only padding."""
+    """From keys and values: X tuples per query, K videos per class, some of which are only padding.
+
+    Classes have nothing to do with each other: so many at a time that their answers stay below ``ANSWERS``.
+    """
+    together = max(1, ANSWERS // max(1, query[0].numel()))
+    keys, values = (part.split(together, -4) for part in support)
+    parts = zip(keys, values, present.split(together, -2), strict=True)
+    return torch.cat([_distances_at_once(query, (k, v), some) for k, v, some in parts], -1)
+
+
+def _distances_at_once(
+    query: tuple[Float[Tensor, "*e Q X D"], ...],
+    support: tuple[Float[Tensor, "*e N K _ D"], ...],
+    present: Bool[Tensor, "*e N K"],
+) -> Float[Tensor, "*e Q N"]:
     (asked, own), (keys, values) = query, support
     hidden = ~present.repeat_interleave(keys.shape[-2], -1)[..., None, :, :]  # *e 1 N K*tuples
     with torch.autocast(keys.device.type, enabled=False):  # distances are differences of like numbers
@@ -162,31 +181,10 @@ def _distances(
     return gaps.unflatten(-1, asked.shape[-3:-1]).mean(-1).mT
 
 
-def _members(
-    labels: Int[Tensor, "*e X"], way: int
-) -> tuple[Int[Tensor, "*e N K"] | None, Bool[Tensor, "*e N K"]]:
-    """The videos of each class, padded with others to as many as the largest has; and which are its own.
-
-    None in place of the former where all lie so already, as those of episodes do.
-    """
-    members = labels[..., None, :] == torch.arange(way, device=labels.device)[:, None]
-    shots = int(members.sum(-1).max())
-    order = members.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[..., :shots]
-    present = members.gather(-1, order)
-    place = torch.arange(way * shots, device=labels.device).unflatten(0, (way, shots))
-    if labels.shape[-1] == way * shots and bool((order == place).all()):
-        return None, present
-    return order, present
-
-
 def _by_class(
     videos: Float[Tensor, "*e X U D"], order: Int[Tensor, "*e N K"] | None, way: int
 ) -> Float[Tensor, "*e N K U D"]:
-    """The videos that ``order`` names; not copied without one."""
-    if order is None:
-        return videos.unflatten(-3, (way, -1))
-    chosen = videos.flatten(-2).take_along_dim(order.flatten(-2)[..., None], -2)
-    return chosen.unflatten(-1, videos.shape[-2:]).unflatten(-3, order.shape[-2:])
+    return by_class(videos.flatten(-2), order, way).unflatten(-1, videos.shape[-2:])
 
 
 def held(frames: Float[Tensor, "*b T D"], least: int) -> Float[Tensor, "*b _ D"]:

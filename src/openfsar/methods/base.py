@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from openfsar.encoders.visual import VisualEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
 
+DIGEST_BYTES = 4 * 2**30
+"""The most that features with what ``digest`` adds may take; more videos go without."""
+
 
 @dataclass(frozen=True)
 class MethodSpec:
@@ -75,6 +78,12 @@ class FewShotMethod(nn.Module, ABC):
         that it is not computed again for every task. Both give the same with and without it.
         """
         return features
+
+    @final
+    def digested(self, features: FrameFeatures, videos: int) -> FrameFeatures:
+        """``digest``, unless that of so many videos would take more than ``DIGEST_BYTES``."""
+        fits = videos * self.digest(features[:1]).nbytes <= DIGEST_BYTES
+        return self.digest(features) if fits else features
 
     @abstractmethod
     def prepare(self, support: SupportSet) -> Task:
@@ -142,3 +151,12 @@ class FrameFirst(FewShotMethod):
         self, clips: UInt8[Tensor, "B T C H W"], text: Float[Tensor, "B D"] | None = None
     ) -> FrameFeatures:
         return self.refine(self.encoder.frames(clips))
+
+    @final
+    def both(self, episode: Episode) -> tuple[FrameFeatures, FrameFeatures]:
+        """Support and query videos; in one pass of the tower where they are of one length."""
+        parts = (episode.support, episode.query)
+        if parts[0].shape[1:] != parts[1].shape[1:]:
+            return self.encode(parts[0]), self.encode(parts[1])
+        raw = self.encoder.frames(torch.cat(parts)).split([len(part) for part in parts])
+        return self.refine(raw[0]), self.refine(raw[1])

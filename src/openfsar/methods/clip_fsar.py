@@ -47,7 +47,7 @@ from openfsar.methods.episodic import (
 )
 from openfsar.methods.fusion import FusedMethod, RefinedFeatures
 from openfsar.methods.matching import MatcherName, make_matcher
-from openfsar.objectives import cross_entropy
+from openfsar.objectives import accuracy, cross_entropy
 from openfsar.prototypes import class_means
 from openfsar.temporal.transformer import TemporalBlock
 
@@ -165,14 +165,15 @@ class ClipFsar(FusedMethod, FrameFirst):
             [vocabulary.index(name) for name in episode.classes], device=episode.query_labels.device
         )
         text = self.text(vocabulary)
-        support, query = self.encode(episode.support), self.encode(episode.query)
+        support, query = self.both(episode)
         task = self.prepare(SupportSet(support, episode.support_labels, episode.way, text[number]))
-        found = classification(-self.matcher(query.frames, task), episode.query_labels)
+        compared = self.compare(query, task)
+        found = classification(compared * query.frames.shape[-2], episode.query_labels)
         logits = torch.cat([self.named(features, text, eps=self.eps) for features in (support, query)])
         labels = number[torch.cat([episode.support_labels, episode.query_labels])]
         named = cross_entropy(logits, labels)
         with torch.no_grad():
-            mixed = classification(self.score(query, task), episode.query_labels)["accuracy"]
+            mixed = accuracy(self.with_names(compared, query, task), episode.query_labels)
         return {
             "loss": found["loss"] + self.text_weight * named,
             "accuracy": mixed,

@@ -121,7 +121,13 @@ class FusedMethod(NamingMethod):
         Raises:
             ValueError: The names have a share, and the task has none.
         """
-        compared = self.compare(query, task)
+        return self.with_names(self.compare(query, task), query, task)
+
+    @final
+    def with_names(
+        self, compared: Float[Tensor, "*e Q N"], query: FrameFeatures, task: Task
+    ) -> Float[Tensor, "*e Q N"]:
+        """``score`` of what ``compare`` has found already."""
         if self.text_share == 0:
             return compared
         if task.text is None:

@@ -40,7 +40,7 @@ from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
 from openfsar.methods.episodic import classification, distinct, episode_only, one_of, share_of, tuned
 from openfsar.methods.fusion import FusedMethod, RefinedFeatures
 from openfsar.methods.matching import MatcherName, make_matcher
-from openfsar.objectives import multi_positive_kl
+from openfsar.objectives import accuracy, multi_positive_kl
 from openfsar.prototypes import Guidance, TextGuidance, class_means
 
 
@@ -209,7 +209,8 @@ class MaFsar(FusedMethod):
         support = self.encode(episode.support, None if text is None else text[episode.support_labels])
         query = self.encode(episode.query)
         task = self.prepare(SupportSet(support, episode.support_labels, episode.way, text))
-        found = classification(self.compare(query, task), episode.query_labels)
+        compared = self.compare(query, task)
+        found = classification(compared, episode.query_labels)
         if text is None:
             return found
         names = [
@@ -225,7 +226,7 @@ class MaFsar(FusedMethod):
         ]
         total = self.alpha * (names[0] + names[1]) / 2 + (1 - self.alpha) * found["loss"]
         with torch.no_grad():
-            mixed = classification(self.score(query, task), episode.query_labels)["accuracy"]
+            mixed = accuracy(self.with_names(compared, query, task), episode.query_labels)
         return {
             "loss": total,
             "accuracy": mixed,

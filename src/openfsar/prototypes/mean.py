@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from openfsar.grouping import by_class, members
+
 
 def class_means(
     features: Float[Tensor, "*e S U D"], labels: Int[Tensor, "*e S"], way: int
@@ -23,9 +25,10 @@ def merge_shots(
 
 
 def _means(values: Float[Tensor, "*e X D"], labels: Int[Tensor, "*e X"], way: int) -> Float[Tensor, "*e N D"]:
-    """Summed by one product with the membership table, in float32 at least; returned in the values' dtype."""
-    dtype = torch.promote_types(values.dtype, torch.float32)
-    members = (labels[..., None, :] == torch.arange(way, device=labels.device)[:, None]).to(dtype)
-    with torch.autocast(values.device.type, enabled=False):
-        sums = members @ values.to(dtype)
-    return (sums / members.sum(-1, keepdim=True)).to(values.dtype)
+    """In float32 at least; returned in the values' dtype."""
+    order, present = members(labels, way)
+    parts = by_class(values.to(torch.promote_types(values.dtype, torch.float32)), order, way)
+    if order is None:
+        return parts.mean(-2).to(values.dtype)
+    sums = parts.masked_fill(~present[..., None], 0).sum(-2)
+    return (sums / present.sum(-1, keepdim=True)).to(values.dtype)

@@ -56,8 +56,13 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Method, data, a digest of everything that decides the weights, and the seed: a folder's name."""
-        kept = asdict(replace(self.recipe, seed=0, cache="", workers=0)) | {"trained": self.trained}
+        """Method, data, a digest of everything that decides the weights, and the seed: a folder's name.
+
+        What has its default counts for nothing: a run stays known when recipes learn another option.
+        """
+        usual = asdict(Recipe(method="", data=""))
+        given = asdict(replace(self.recipe, seed=0, cache="", workers=0)).items()
+        kept = {name: value for name, value in given if value != usual[name]} | {"trained": self.trained}
         digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
         return f"{self.recipe.label.replace('/', '-')}-{digest}-seed-{self.recipe.seed}"
 

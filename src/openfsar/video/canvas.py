@@ -32,7 +32,8 @@ class Canvas:
                 f"frame {number} has shape {list(picture.shape)}, others {list(self._frames.shape[1:])}",
                 "make all frames of a video the same size",
             )
-        self._frames[self.missing.pop(number)] = picture
+        for row in self.missing.pop(number):  # indexing with a list copies a slow way
+            self._frames[row] = picture
 
     def frames(self) -> UInt8[Tensor, "T C H W"]:
         """The clip, once nothing is missing."""

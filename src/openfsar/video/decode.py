@@ -15,6 +15,7 @@ import torch
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
@@ -29,7 +30,7 @@ from openfsar.video.source import Indices, Source, VideoError, check_size, choos
 SEEK_COST = 8
 """Packets one might as well decode instead of seeking over them."""
 
-# The default scaler is faster by half a millisecond a frame and off by twice as much in colour.
+# The default scaler is faster by 0.3 ms a frame of 320x240 and off by twice as much in colour.
 SCALER = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
 
 
@@ -193,12 +194,20 @@ def to_picture(source: Source, frame: VideoFrame, short_side: int | None) -> UIn
     """A decoded frame as RGB, shrunk and turned upright."""
     check_size(source, frame.width, frame.height)  # again: a stream may change its size midway
     height, width = shrunk(frame.height, frame.width, short_side)
-    rgb = frame.reformat(width=width, height=height, format="rgb24", interpolation=SCALER, threads=1)
-    picture = torch.from_numpy(rgb.to_ndarray()).permute(2, 0, 1)
+    # planes, not pixels: the scaler then runs three times as fast, and they are what tensors hold anyway
+    planar = frame.reformat(width=width, height=height, format="gbrp", interpolation=SCALER, threads=1)
+    green, blue, red = (_rows(plane) for plane in planar.planes)
+    picture = torch.stack([red, green, blue])
     a, b, c, d = _matrix(frame)
     if abs(c) > abs(a):
         picture, a, d = picture.transpose(1, 2), c, b
-    return picture.flip([axis for axis, sign in ((1, d), (2, a)) if sign < 0])
+    mirrored = [axis for axis, sign in ((1, d), (2, a)) if sign < 0]
+    return picture.flip(mirrored) if mirrored else picture
+
+
+def _rows(plane: VideoPlane) -> UInt8[Tensor, "H W"]:
+    """A view of the bytes, which end each row with padding."""
+    return torch.frombuffer(plane, dtype=torch.uint8).view(plane.height, plane.line_size)[:, : plane.width]
 
 
 def _matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
