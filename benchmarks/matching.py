@@ -20,11 +20,12 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import torch
+from plain import cell_by_cell
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, pad
+from torch.nn.functional import cosine_similarity
 
 from openfsar.encoders.tiny import tiny_encoder
 from openfsar.episode import FrameFeatures, SupportSet, Task
@@ -63,23 +64,6 @@ def plain(bank: FrameFeatures, support: Tensor, query: Tensor) -> Iterator[Tenso
         distances = 1 - cosine_similarity(q[:, None, :, None], s[None, :, None], dim=-1)  # (Q, S, T, U)
         costs = cell_by_cell(distances) + cell_by_cell(distances.transpose(-1, -2))
         yield -costs.unflatten(-1, shown.shape).mean(-1)
-
-
-def cell_by_cell(distances: Tensor, smoothing: float = 0.1) -> Tensor:
-    """The published recursion; the logarithm keeps it finite where theirs is not."""
-    padded = pad(distances, (1, 1))
-    rows, columns = padded.shape[-2:]
-    cost = torch.zeros_like(padded)
-    for m in range(1, columns):
-        cost[..., 0, m] = cost[..., 0, m - 1] + padded[..., 0, m]
-    for row in range(1, rows):
-        for m in range(1, columns):
-            before = [cost[..., row - 1, m - 1], cost[..., row, m - 1]]
-            if m in (1, columns - 1):
-                before.append(cost[..., row - 1, m])
-            soft = -smoothing * torch.stack(before).div(-smoothing).logsumexp(0)
-            cost[..., row, m] = padded[..., row, m] + soft
-    return cost[..., -1, -1]
 
 
 def main() -> None:

@@ -2,14 +2,17 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from openfsar.cli.demo import ACTIONS
 from openfsar.cli.main import main
 from openfsar.data.manifest import Manifest, VideoRecord, read_manifest, write_manifest
 from openfsar.engine.recipe import Recipe
+from openfsar.toy.dataset import TOY_SETS
 from openfsar.video import write_video
 
 CLASSES = {
@@ -126,10 +129,19 @@ def test_a_recipe_is_trained_evaluated_and_fitted_on(
     assert [r["label"] for r in json.loads(Path("labels.json").read_text())] == ["purple"] * 3
 
 
+@pytest.fixture
+def small_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Toy-motion with 19 of its 100 actions; the files of these are those of the whole set."""
+    classes = TOY_SETS["toy-motion"].classes
+    fewer = {"train": classes["train"][:6], "val": classes["val"][:6]}
+    fewer["test"] = tuple(a for a in classes["test"] if a in ACTIONS or a in classes["test"][:3])
+    monkeypatch.setitem(TOY_SETS, "toy-motion", replace(TOY_SETS["toy-motion"], classes=fewer))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_demo_tells_its_story_in_place_of_an_older_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_world: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "demo"
     for old in ("run/ma-fsar/last.pt", "fresh/old.mp4", "model/classifier.json"):  # none of them can be read

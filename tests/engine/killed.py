@@ -1,8 +1,9 @@
 """Run as a script.
 
-``killed.py kill FOLDER``: kills training at many moments, resumes it, and compares with an undisturbed run;
-in forked children, so that the libraries are imported once.
-``killed.py run FOLDER``: the run that is compared, in this process or in the several it was launched as.
+``killed.py kill FOLDER``: kills training at many moments, resumes it, and compares with an undisturbed run.
+``killed.py share FOLDER``: a run of one process, and one of the several that this was launched as.
+
+Both fork, so that the libraries are imported once.
 """
 
 import os
@@ -99,6 +100,20 @@ def kill(folder: Path) -> None:
         assert not list(out.glob(".*")), event
 
 
+def alone(out: Path) -> None:
+    """A run that does not know of the other processes."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        del os.environ[name]
+    run(out)
+
+
+def share(folder: Path) -> None:
+    assert int(os.environ["WORLD_SIZE"]) > 1
+    if os.environ["RANK"] == "0":
+        assert ending(in_child(lambda: alone(folder / "one"))) == 0
+    run(folder / "two")
+
+
 if __name__ == "__main__":
     torch.optim.Adam(wobbly().parameters())  # imports what children would each have to; computes nothing
-    {"kill": kill, "run": run}[sys.argv[1]](Path(sys.argv[2]))
+    {"kill": kill, "share": share}[sys.argv[1]](Path(sys.argv[2]))

@@ -238,10 +238,10 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
-    script(after=("run", str(tmp_path / "one")))
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    script(*launcher, after=("run", str(tmp_path / "two")))
+    script(*launcher, after=("share", str(tmp_path)))
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert one.keys() == two.keys()
     for name, value in one.items():

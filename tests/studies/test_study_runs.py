@@ -58,6 +58,7 @@ def jobs(recipes: Path, rows: dict, seeds: int = 1, **table) -> list[Job]:
 
 
 def test_a_run_is_measured_once_and_kept(recipes, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(runs.EPISODES, "toy", 50)
     asked = jobs(recipes, {"untrained": {"set": {"steps": 0}}, "frozen": {"set": {"options.tune": "none"}}})
     table = tmp_path / "results.csv"
     first = dict(run_jobs(asked, tmp_path, workers=1, results=table))
@@ -99,6 +100,7 @@ def test_at_full_scale_the_state_that_was_best_on_validation_classes_is_measured
     assert (line["select"], line["episodes"]) == ("val", "10000")
 
 
+@pytest.mark.slow
 def test_runs_at_the_same_time_find_what_runs_one_after_another_find(recipes, tmp_path) -> None:
     asked = jobs(recipes, {"": {"set": {"options.tune": "none"}}}, seeds=2)
     together = dict(run_jobs(asked, tmp_path / "a", workers=2))
