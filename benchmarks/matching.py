@@ -27,6 +27,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from openfsar.cli.heap import keep_freed_memory
 from openfsar.encoders.tiny import tiny_encoder
 from openfsar.episode import FrameFeatures, SupportSet, Task
 from openfsar.methods.base import FewShotMethod
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--every", action="store_true", help="compare the matchers instead")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as the commands do
     generator = torch.Generator().manual_seed(0)
     bank = FrameFeatures(torch.randn(CLASSES * VIDEOS_PER_CLASS, FRAMES, WIDTH, generator=generator))
     if options.every:
