@@ -208,7 +208,7 @@ def test_scores_do_not_change_with_the_number_of_tasks_in_memory(monkeypatch: py
 
     method = create("bi-mhm", encoder="tiny", pretrained=False)
     whole = fitted(method).calibration_
-    monkeypatch.setattr(calibration, "ELEMENTS", 1)
+    monkeypatch.setattr(calibration, "SUPPORT_BYTES", 1)
     one_by_one = fitted(method).calibration_
     np.testing.assert_allclose(one_by_one.known, whole.known, rtol=1e-5, atol=1e-6)
 
