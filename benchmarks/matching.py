@@ -20,12 +20,11 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import torch
-from plain import cell_by_cell
+from plain import alignment_costs
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from openfsar.cli.heap import keep_freed_memory
 from openfsar.encoders.tiny import tiny_encoder
@@ -62,9 +61,7 @@ def plain(bank: FrameFeatures, support: Tensor, query: Tensor) -> Iterator[Tenso
     """The same one episode at a time, cell by cell."""
     for shown, asked in zip(support, query, strict=True):
         q, s = bank.frames[asked], bank.frames[shown.flatten()]
-        distances = 1 - cosine_similarity(q[:, None, :, None], s[None, :, None], dim=-1)  # (Q, S, T, U)
-        costs = cell_by_cell(distances) + cell_by_cell(distances.transpose(-1, -2))
-        yield -costs.unflatten(-1, shown.shape).mean(-1)
+        yield -alignment_costs(q, s).unflatten(-1, shown.shape).mean(-1)
 
 
 def main() -> None:

@@ -94,11 +94,7 @@ class PlainLoss:
         options = self.method.spec.options
         if options["centre"]:
             query, shown = (frames - frames.mean(-2, keepdim=True) for frames in (query, shown))
-        distances = 1 - cosine_similarity(query[:, None, :, None], shown[None, :, None], dim=-1)
-        forth, back = (
-            cell_by_cell(x, options["smoothing"]) for x in (distances, distances.transpose(-1, -2))
-        )
-        return forth + back
+        return alignment_costs(query, shown, options["smoothing"])
 
 
 def _class_by_class(values: Tensor, episode: Episode) -> Tensor:
@@ -106,7 +102,13 @@ def _class_by_class(values: Tensor, episode: Episode) -> Tensor:
     return torch.stack([values[episode.support_labels == number].mean(0) for number in range(episode.way)])
 
 
-def cell_by_cell(distances: Tensor, smoothing: float = 0.1) -> Tensor:
+def alignment_costs(query: Tensor, shown: Tensor, smoothing: float = 0.1) -> Tensor:
+    """What OTAM makes of frames (Q, T, D) and (S, U, D), cell by cell and both ways: (Q, S)."""
+    distances = 1 - cosine_similarity(query[:, None, :, None], shown[None, :, None], dim=-1)
+    return cell_by_cell(distances, smoothing) + cell_by_cell(distances.transpose(-1, -2), smoothing)
+
+
+def cell_by_cell(distances: Tensor, smoothing: float) -> Tensor:
     """The published recursion; the logarithm keeps it finite where theirs is not."""
     padded = pad(distances, (1, 1))
     rows, columns = padded.shape[-2:]
