@@ -55,6 +55,7 @@ from openfsar.data.episodes import EpisodeDataset, EpisodeSampler
 from openfsar.encoders.trainable import trainable_parameters
 from openfsar.engine.cost import Cost, training_cost
 from openfsar.engine.loop import Batches
+from openfsar.engine.memory import settle_recomputing
 from openfsar.engine.open import make_method, open_base, open_manifest, open_videos
 from openfsar.engine.optim import build_optimizer, learning_rate, set_learning_rate
 from openfsar.engine.recipe import Recipe, load_recipe
@@ -158,7 +159,7 @@ def opened(recipe: Recipe, way: Way, options: argparse.Namespace) -> tuple[FewSh
     if not way.cache:
         recipe = replace(recipe, cache="")
     method = make_method(recipe, open_manifest(recipe)).to(options.device).train()
-    method.recompute_activations(recipe.recompute_blocks)
+    settle_recomputing(method, recipe, progress=False)
     count = (WARM + options.steps) * recipe.episodes_per_step
     if recipe.training == "clips":
         base = open_base(recipe, method, "train")

@@ -20,9 +20,11 @@ from openfsar.encoders.tiny import tiny_encoder, tiny_resnet
 from openfsar.engine.checkpoint import CheckpointError, load_checkpoint
 from openfsar.engine.evaluate import evaluate
 from openfsar.engine.loop import TrainingError
+from openfsar.engine.memory import settle_recomputing
 from openfsar.engine.open import open_videos
 from openfsar.engine.recipe import Recipe, RecipeError, load_recipe
 from openfsar.engine.train import TrainResult, fit, train
+from openfsar.methods import memory
 from openfsar.methods.base import FewShotMethod
 from openfsar.methods.zoo import build
 from openfsar.video import write_video
@@ -191,6 +193,25 @@ def test_recomputed_blocks_give_the_same_weights(tmp_path: Path) -> None:
     for name, value in weights(plain).items():
         torch.testing.assert_close(value, weights(again)[name])
     assert result.text_share is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "recomputes"),
+    [("auto", 10**12, False), ("auto", 10**6, True), (True, 10**12, True), (False, 10**6, False)],
+)
+def test_blocks_are_recomputed_where_keeping_them_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    asked: bool | str,
+    free: int,
+    recomputes: bool,
+) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device, sharing: free)
+    method = otam()
+    settle_recomputing(method, tiny_recipe(recompute_blocks=asked), progress=True)
+    assert method.encoder.vision.recomputes == recomputes
+    said = "keeping them takes" in capsys.readouterr().err
+    assert said == (asked == "auto" and recomputes)
 
 
 def test_no_share_of_names_is_chosen_for_an_encoder_that_reads_none(tmp_path: Path) -> None:

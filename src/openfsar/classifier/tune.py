@@ -29,6 +29,7 @@ from openfsar.encoders.clip import ClipEncoder
 from openfsar.encoders.trainable import trainable_parameters
 from openfsar.episode import Episode, FrameFeatures
 from openfsar.methods.base import FewShotMethod
+from openfsar.methods.memory import training_budget
 
 STEPS, EVERY, PATIENCE = 60, 10, 3
 """Training episodes, episodes between two looks at the held-out clips, looks without gain before it ends."""
@@ -119,7 +120,8 @@ def tune_on(
     )
     first = best = _measure(method, pool, wishes)
     kept, state, since = 0, _state(learner), 0
-    learner.recompute_activations()
+    budget = training_budget(learner, WAY * (SHOT + 1), frames, device=device)
+    learner.recompute_activations(not budget.fits)
     started = time.monotonic()
     for step in _watched(range(1, STEPS + 1), progress):
         learner.train()

@@ -3,15 +3,14 @@
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
 
 import torch
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
 from openfsar.encoders.trainable import trainable_parameters
 from openfsar.episode import ClipBatch, Episode
 from openfsar.methods.base import FewShotMethod
+from openfsar.methods.memory import Kept
 
 
 @dataclass(frozen=True)
@@ -45,26 +44,17 @@ def training_cost(method: FewShotMethod, batch: Episode | ClipBatch, *, repeats:
     trained = trainable_parameters(method)
     if not trained:
         raise ValueError("nothing trains in this method, so that training costs nothing")
-    weights = {x.untyped_storage().data_ptr() for x in [*method.parameters(), *method.buffers()]}
-    kept: dict[int, Tensor] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        address = tensor.untyped_storage().data_ptr()
-        if address not in weights:
-            kept[address] = tensor  # held, or a later tensor could have the same address
-        return tensor
-
+    kept = Kept()
     mode = method.training
     device = next(iter(trained.values())).device
     times = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         method.train()
         try:
-            with saved_tensors_hooks(keep, _same):
+            with kept.counting(beside=chain(method.parameters(), method.buffers())):
                 loss = method(batch.to(device))["loss"]
-            bytes_kept = sum(x.untyped_storage().nbytes() for x in kept.values())
-            kept.clear()
-            del loss
+            bytes_kept = kept.bytes
+            del kept, loss
             for _ in range(repeats):
                 began = clock(device)
                 method(batch.to(device))["loss"].backward()
@@ -75,10 +65,6 @@ def training_cost(method: FewShotMethod, batch: Episode | ClipBatch, *, repeats:
     state = sum(3 * x.numel() * x.element_size() for x in trained.values())
     count = sum(x.numel() for x in trained.values())
     return Cost(count, bytes_kept + state, statistics.median(times) if times else 0.0)
-
-
-def _same(tensor: Any) -> Any:
-    return tensor
 
 
 def clock(device: torch.device) -> float:

@@ -106,9 +106,11 @@ class Recipe:
     precision: Precision = "fp32"
     """Of the forward pass; weights and optimiser stay in float32. auto times products of matrices where the
     run starts, takes the fastest and says so; the recipe in the run's folder names it."""
-    recompute_blocks: bool = False
-    """Keep the input of each block of a visual transformer alone and compute the rest again in the backward
-    pass: a third more time, a fraction of the memory, equal gradients."""
+    recompute_blocks: bool | Literal["auto"] = "auto"
+    """Keep the input of each block of the visual tower alone and compute the rest again in the backward pass:
+    a third more time, a fraction of the memory, equal gradients. auto does where keeping all does not fit
+    into free memory. Methods that start from feature maps compute a few videos at a time again; batch norms
+    that learn then see these few at a time, so that recipes of such methods say true or false."""
     eval_every: int = 100
     """Optimiser steps between evaluations; the untrained and the last state are evaluated in any case."""
     eval_episodes: int = 1000
@@ -184,6 +186,11 @@ class Recipe:
         """Method and data, as in ``otam/toy-motion``: where the file lies and what results call it."""
         path = Path(self.data)
         return f"{self.method}/{path.parent.name if path.stem == 'manifest' else path.stem}"
+
+    @property
+    def videos_at_once(self) -> int:
+        """Videos of one batch, whose activations exist together."""
+        return self.batch if self.training == "clips" else self.way * (self.shot + self.query)
 
     def save(self, path: Path) -> None:
         """Write a file that ``load_recipe`` reads back as an equal recipe."""

@@ -28,6 +28,7 @@ from openfsar.data.dataset import VideoDataset, seeded
 from openfsar.data.files import whole_file
 from openfsar.encoders.fusion import OPERATIONS, FusionCell
 from openfsar.engine.evaluate import evaluate
+from openfsar.engine.memory import settle_recomputing
 from openfsar.engine.open import make_method, open_manifest, open_videos
 from openfsar.engine.precision import settle
 from openfsar.engine.recipe import Recipe, RecipeError
@@ -121,6 +122,7 @@ def find(
     progress: bool = True,
 ) -> Found:
     """``search`` with a method, whose fusion is searched, and data sets that exist already."""
+    settle_recomputing(method, recipe, progress=progress)
     parts = [training] if mode == "joint" else halves(training, recipe)
     run = SearchLoop(method, recipe, parts, out, rate=rate)
     run.go(resume=resume, progress=progress)

@@ -59,7 +59,6 @@ class SearchLoop:
         self.device = state.device
         self.method, self.recipe, self.parts, self.out = method.to(self.device), recipe, parts, out
         self.settings = {"parts": len(parts), "rate": rate}
-        method.recompute_activations(recipe.recompute_blocks)
         self.architecture = list(method.architecture().values())
         self.optimizers: dict[str, Optimizer] = {
             "weights": _learner(method, recipe),

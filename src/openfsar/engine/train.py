@@ -14,6 +14,7 @@ from openfsar.engine.checkpoint import History
 from openfsar.engine.evaluate import evaluate
 from openfsar.engine.fusion import TextShare, choose_text_share
 from openfsar.engine.loop import Batches, Loop, Measure, join_processes
+from openfsar.engine.memory import settle_recomputing
 from openfsar.engine.open import make_method, open_base, open_manifest, open_videos
 from openfsar.engine.precision import settle
 from openfsar.engine.recipe import Recipe, RecipeError
@@ -86,7 +87,7 @@ def fit(
             "it to false, or choose a CLIP"
         )
     recipe = settle(recipe, out / "recipe.yaml", resume=resume, progress=progress)
-    method.recompute_activations(recipe.recompute_blocks)
+    settle_recomputing(method, recipe, progress=progress)
     by = _by_clips if recipe.training == "clips" else _by_episodes
     batches, measure, unit = by(method, recipe, training, selection, progress)
     loop = Loop(method, recipe, batches, measure, out, unit=unit, progress=progress)
