@@ -25,7 +25,7 @@ from openfsar.grouping import by_class, members
 
 POSITION_WEIGHT = 0.1
 
-ANSWERS = 2**26
+ANSWERS = 2**22
 """Numbers in the answers of classes to queries that are held at once: 268 MB in float32, and a few copies."""
 
 
@@ -130,24 +130,28 @@ class TupleMaps(nn.Module):
     def forward(
         self, frames: Float[Tensor, "*b T D"]
     ) -> tuple[Float[Tensor, "*b X _"], Float[Tensor, "*b X _"]]:
-        tuples = torch.combinations(torch.arange(frames.shape[-2], device=frames.device), self.size)
-        keys, values = (self._map(layer, frames, tuples) for layer in (self.keys, self.values))
+        keys, values = (map_tuples(frames, x.weight, x.bias, self.size) for x in (self.keys, self.values))
         scale, shift = self.norm.weight.to(keys.dtype), self.norm.bias.to(keys.dtype)
         return F.layer_norm(keys, self.norm.normalized_shape, scale, shift, self.norm.eps), values
 
-    def _map(
-        self, layer: nn.Linear, frames: Float[Tensor, "*b T D"], tuples: Int[Tensor, "X _"]
-    ) -> Float[Tensor, "*b X _"]:
-        """``layer`` of the concatenated frames of each tuple.
 
-        That is a sum of one map per slot. A frame is mapped once for each slot, not once for each tuple it
-        stands in: at 8 frames a seventh of the multiplications for triples, two sevenths for pairs.
-        """
-        total = frames.new_zeros(()) if layer.bias is None else layer.bias.to(frames.dtype)
-        for slot, weight in enumerate(layer.weight.unflatten(1, (self.size, -1)).unbind(1)):
-            mapped = F.linear(frames.to(weight.dtype), weight).to(frames.dtype)
-            total = total + mapped[..., tuples[:, slot], :]
-        return total
+def map_tuples(
+    frames: Float[Tensor, "*b T D"],
+    weight: Float[Tensor, "_ _"],
+    bias: Float[Tensor, " _"] | None,
+    size: int,
+) -> Float[Tensor, "*b X _"]:
+    """A linear map of the concatenated frames of each tuple of ``size`` frames in order.
+
+    That is a sum of one map per slot. A frame is mapped once for each slot, not once for each tuple it stands
+    in: at 8 frames a seventh of the multiplications for triples, two sevenths for pairs.
+    """
+    tuples = torch.combinations(torch.arange(frames.shape[-2], device=frames.device), size)
+    total = frames.new_zeros(()) if bias is None else bias.to(frames.dtype)
+    for slot, part in enumerate(weight.unflatten(1, (size, -1)).unbind(1)):
+        mapped = F.linear(frames.to(part.dtype), part).to(frames.dtype)
+        total = total + mapped[..., tuples[:, slot], :]
+    return total
 
 
 def _distances(

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from openfsar.encoders.visual import VisualEncoder
 from openfsar.episode import ClipBatch, Episode, FrameFeatures, SupportSet, Task
-from openfsar.matchers.tuples import held
+from openfsar.matchers.tuples import held, map_tuples
 from openfsar.methods.episodic import Scale, Tune, classification, episode_only, one_of
 from openfsar.methods.matching import Changes, Tuples, changes
 from openfsar.methods.spatial import SpatialMethod
@@ -209,13 +209,7 @@ class _TupleMap(nn.Module):
             self.register_buffer("bias", start.bias.detach())
 
     def forward(self, frames: Float[Tensor, "*b T D"]) -> Float[Tensor, "*b _ _"]:
-        tuples = torch.combinations(torch.arange(frames.shape[-2], device=frames.device), self.size)
-        total = self.bias.to(frames.dtype)
-        # one map per slot, so that a frame is mapped once for each slot, not for each tuple it stands in
-        for slot, weight in enumerate(self.weight.unflatten(1, (self.size, -1)).unbind(1)):
-            mapped = F.linear(frames.to(weight.dtype), weight).to(frames.dtype)
-            total = total + mapped[..., tuples[:, slot], :]
-        return F.relu(total)
+        return F.relu(map_tuples(frames, self.weight, self.bias, self.size))
 
 
 def _nearest(
