@@ -110,7 +110,7 @@ class Recipe:
     """Keep the input of each block of the visual tower alone and compute the rest again in the backward pass:
     a third more time, a fraction of the memory, equal gradients. auto does where keeping all does not fit
     into free memory. Methods that start from feature maps compute a few videos at a time again; batch norms
-    that learn then see these few at a time, so that recipes of such methods say true or false."""
+    that learn then see these few at a time, so that full-scale recipes of such methods say true."""
     eval_every: int = 100
     """Optimiser steps between evaluations; the untrained and the last state are evaluated in any case."""
     eval_episodes: int = 1000
