@@ -1,14 +1,9 @@
 """Where encoders come from: our short names, local folders, published files and the Hugging Face hub.
 
 A folder, here or on the hub, has the layout of `transformers` or that of open_clip.
-
-Only tensors are ever read (safetensors, ``torch.load(weights_only=True)``, the tensors of a TorchScript
-archive); no file gets to run code.
 """
 
 import difflib
-import json
-import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -26,6 +19,7 @@ from openfsar.encoders.actionclip_files import split_actionclip
 from openfsar.encoders.clip import CLIP_MEAN, CLIP_STD, ClipEncoder
 from openfsar.encoders.clip_fsar_files import split_clip_fsar
 from openfsar.encoders.clip_resnet import ClipResNet
+from openfsar.encoders.files import DAMAGE, PICKLED, WEIGHTS, first_line, read_file, read_json, read_weights
 from openfsar.encoders.geometry import RESNET_PATCH, EncoderError, Geometry
 from openfsar.encoders.openai import check_open_clip, from_openai
 from openfsar.encoders.resnet import (
@@ -37,7 +31,6 @@ from openfsar.encoders.resnet import (
     resnet_encoder,
 )
 from openfsar.encoders.tokens import byte_tokenizer, read_tokenizer
-from openfsar.encoders.torchscript import is_torchscript, read_tensors
 from openfsar.encoders.trainable import freeze
 from openfsar.encoders.visual import VisualEncoder
 
@@ -87,19 +80,6 @@ OPEN_CLIP, _OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safete
 """The record of open_clip, in place of a config.json."""
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _SETTINGS = ["config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", OPEN_CLIP]
-_WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors"]
-_PICKLED = "pytorch_model.bin"
-_SCALAR = np._core.multiarray.scalar  # pyright: ignore[reportAttributeAccessIssue]  (no public name)
-_NUMBERS = [
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    (_SCALAR, "numpy.core.multiarray.scalar"),  # as numpy 1 wrote it
-    np.dtype,
-    np.dtypes.Float64DType,
-    np.dtypes.Float32DType,
-    np.dtypes.Int64DType,
-]
-"""What a plain number of numpy consists of in a file; published ones keep an accuracy or a count as such."""
-_DAMAGE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError)
 
 
 def load_encoder(name: str, *, pretrained: bool = True, seed: int = 0) -> VisualEncoder:
@@ -151,8 +131,8 @@ def _download(hub: str) -> Path:
     folder = _fetch(hub, _SETTINGS)  # first, because they tell which of several weights are wanted
     if _is_open_clip(folder):
         return _fetch(hub, [*_SETTINGS, _OPEN_CLIP_WEIGHTS])
-    folder = _fetch(hub, _SETTINGS + _WEIGHTS)
-    return folder if any(folder.glob("*.safetensors")) else _fetch(hub, [*_SETTINGS, _PICKLED])
+    folder = _fetch(hub, _SETTINGS + WEIGHTS)
+    return folder if any(folder.glob("*.safetensors")) else _fetch(hub, [*_SETTINGS, PICKLED])
 
 
 def _fetch(hub: str, patterns: list[str]) -> Path:
@@ -162,7 +142,7 @@ def _fetch(hub: str, patterns: list[str]) -> Path:
         return Path(snapshot_download(hub, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises a dozen unrelated kinds
         raise EncoderError(
-            f"cannot fetch {hub!r} from the Hugging Face hub ({_first_line(error)}); "
+            f"cannot fetch {hub!r} from the Hugging Face hub ({first_line(error)}); "
             f"where there is a network run `hf download {hub}`, or copy the model here and give its folder; "
             "'toyclip' needs no network"
         ) from error
@@ -180,13 +160,13 @@ def _from_folder(folder: Path, name: str, pretrained: bool, seed: int) -> Visual
             f"model.safetensors and tokenizer.json, one in open_clip's layout {OPEN_CLIP}, "
             f"{_OPEN_CLIP_WEIGHTS} and tokenizer.json"
         )
-    kind = _read_json(settings).get("model_type")
+    kind = read_json(settings).get("model_type")
     if kind not in KINDS:
         raise EncoderError(
             f"{settings} describes a model of type {kind!r}; only 'clip', 'siglip' and 'resnet' are "
             "encoders here"
         )
-    config, weights = AutoConfig.from_pretrained(folder), _read_weights(folder) if pretrained else None
+    config, weights = AutoConfig.from_pretrained(folder), read_weights(folder) if pretrained else None
     mean, std = _statistics(folder, kind)
     if kind == "resnet":
         size, about = _image_size(folder), {"name": name, "pretrained": pretrained}
@@ -199,7 +179,7 @@ def _from_folder(folder: Path, name: str, pretrained: bool, seed: int) -> Visual
 def _is_open_clip(folder: Path) -> bool:
     """Whether only open_clip's files make an encoder; where there are both kinds the others are read."""
     stock = folder / "config.json"
-    kind = _read_json(stock).get("model_type") if stock.is_file() else None
+    kind = read_json(stock).get("model_type") if stock.is_file() else None
     return (folder / OPEN_CLIP).is_file() and kind not in KINDS
 
 
@@ -207,11 +187,11 @@ def _from_open_clip(folder: Path, name: str, pretrained: bool, seed: int) -> Cli
     path = folder / _OPEN_CLIP_WEIGHTS
     if not path.is_file():
         raise EncoderError(f"{folder} has {OPEN_CLIP} but no {_OPEN_CLIP_WEIGHTS}; copy the weights there")
-    settings = _read_json(folder / OPEN_CLIP)
+    settings = read_json(folder / OPEN_CLIP)
     try:
         weights, geometry = from_openai(load_file(path))
-    except _DAMAGE as error:
-        raise EncoderError(f"{path} is damaged ({_first_line(error)}); copy it again") from error
+    except DAMAGE as error:
+        raise EncoderError(f"{path} is damaged ({first_line(error)}); copy it again") from error
     except EncoderError as error:
         raise EncoderError(f"{path}: {error}") from error
     geometry = check_open_clip(settings, geometry, folder / OPEN_CLIP)
@@ -237,28 +217,6 @@ def _from_file(path: Path, name: str, pretrained: bool, seed: int) -> VisualEnco
     return from_state(content if released is None else released.clip, path, name, pretrained, seed)
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """What a file of OpenAI's, or one written by ``torch.save``, holds: tensors, and plain values with them.
-
-    Raises:
-        EncoderError: It holds anything else.
-    """
-    if is_torchscript(path):
-        content = read_tensors(path)
-    else:
-        try:
-            with torch.serialization.safe_globals(_NUMBERS):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-        except _DAMAGE as error:
-            raise EncoderError(
-                f"{path} is not a file of tensors ({_first_line(error)}); give an OpenAI state dict, "
-                "the archive OpenAI publishes, or a folder in the Hugging Face layout"
-            ) from error
-    if not isinstance(content, dict):
-        raise EncoderError(f"{path} holds a {type(content).__name__}, not a state dict of tensors")
-    return content
-
-
 def from_state(
     state: dict[str, Tensor], path: Path, name: str, pretrained: bool = True, seed: int = 0
 ) -> ClipEncoder:
@@ -273,37 +231,10 @@ def from_state(
     return _finish(stock, name, pretrained, tokenizer, pad=pad)
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    shards = [path for pattern in _WEIGHTS for path in sorted(folder.glob(pattern))]
-    pickled = folder / _PICKLED
-    if not shards and not pickled.is_file():
-        raise EncoderError(
-            f"{folder} holds neither model.safetensors nor pytorch_model.bin; copy the weights there"
-        )
-    try:
-        if not shards:
-            return torch.load(pickled, map_location="cpu", weights_only=True)
-        return {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
-    except _DAMAGE as error:
-        raise EncoderError(
-            f"the weights in {folder} are damaged ({_first_line(error)}); copy them again"
-        ) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise EncoderError(f"{path} is not valid JSON ({error}); copy it again") from error
-    if not isinstance(content, dict):
-        raise EncoderError(f"{path} holds a {type(content).__name__}, not named settings; copy it again")
-    return content
-
-
 def _statistics(folder: Path, kind: str) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and standard deviation per channel: the folder's own, or those the kind of model is known for."""
     path = folder / "preprocessor_config.json"
-    own = _read_json(path) if path.is_file() else {}
+    own = read_json(path) if path.is_file() else {}
     usual = {"clip": (CLIP_MEAN, CLIP_STD), "resnet": (IMAGENET_MEAN, IMAGENET_STD)}
     mean, std = usual.get(kind, ((0.5,) * 3, (0.5,) * 3))
     return own.get("image_mean", mean), own.get("image_std", std)
@@ -312,7 +243,7 @@ def _statistics(folder: Path, kind: str) -> tuple[Sequence[float], Sequence[floa
 def _image_size(folder: Path) -> int:
     """Side of the images a ResNet was trained on, in pixels, which its configuration does not say."""
     path = folder / "preprocessor_config.json"
-    own = _read_json(path) if path.is_file() else {}
+    own = read_json(path) if path.is_file() else {}
     size = own.get("crop_size") or own.get("size") or 224
     return size if isinstance(size, int) else int(size.get("height") or size["shortest_edge"])
 
@@ -364,7 +295,3 @@ def _build(plan: "PretrainedConfig | Geometry") -> Any:
 
 def _finish(stock: Any, name: str, pretrained: bool, tokenizer: Any, **options: Any) -> ClipEncoder:
     return freeze(ClipEncoder(stock, tokenizer, name=name, pretrained=pretrained, **options)).eval()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from openfsar.encoders.files import read_file
 from openfsar.encoders.geometry import EncoderError
 from openfsar.encoders.visual import VisualEncoder
-from openfsar.encoders.weights import read_file
 from openfsar.methods.base import FewShotMethod
 from openfsar.methods.released_actionclip import read_actionclip
 from openfsar.methods.released_clip_fsar import read_clip_fsar
