@@ -163,6 +163,14 @@ NASTY = [
     "$k$ #l ~m~ ^n",
     "\"o\" 'p'",
     "![",
+    "-",
+    "- a",
+    "+",
+    "# a",
+    "===",
+    "---",
+    "12. a",
+    "1)",
 ]
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.just(" ")).map(
     lambda text: " ".join(text.split()) or "x"

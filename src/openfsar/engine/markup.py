@@ -30,7 +30,7 @@ def markdown(table: Table) -> str:
     for row in table.rows:
         first, *rest = (_markdown(cell) for cell in row.cells)
         lines.append(_pipes([f"**{first}**" if row.ours else first, *rest]))
-    lines += ["", *(f"{_markdown(line)}  " for line in table.legend)]
+    lines += ["", *(f"{_line(line)}  " for line in table.legend)]
     lines += [f"\\[{number}\\] {_markdown(source)}  " for number, source in enumerate(table.sources, 1)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -74,6 +74,11 @@ def html(table: Table) -> str:
 def _markdown(text: str) -> str:
     """With a backslash before whatever could mean something inside a line; line breaks become spaces."""
     return re.sub(r"([\\`*_\[\]<>|~&$])", r"\\\1", " ".join(text.split()))
+
+
+def _line(text: str) -> str:
+    """The same for a line of its own, where a list, a heading or a rule could begin."""
+    return re.sub(r"^(\d*)([-+#=.)])", r"\1\\\2", _markdown(text))
 
 
 def _latex(text: str) -> str:
