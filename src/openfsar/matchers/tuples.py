@@ -25,7 +25,7 @@ from openfsar.grouping import by_class, members
 
 POSITION_WEIGHT = 0.1
 
-ANSWERS = 2**22
+ANSWERS = 2**26
 """Numbers in the answers of classes to queries that are held at once: 268 MB in float32, and a few copies."""
 
 
